@@ -1,0 +1,19 @@
+"""GAN-EM as scikit-learn estimators: clustering, few-label classification and features of images and rows."""
+
+from skganem._clustering import GANEMClustering
+from skganem._semi_supervised import GANEMSemiSupervisedClassifier
+from skganem._transformer import GANEMTransformer
+from skganem.core.networks import Networks
+from skganem.core.recipe import Recipe
+from skganem.metrics import clustering_error
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GANEMClustering",
+    "GANEMSemiSupervisedClassifier",
+    "GANEMTransformer",
+    "Networks",
+    "Recipe",
+    "clustering_error",
+]

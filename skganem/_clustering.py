@@ -1,0 +1,260 @@
+"""GAN-EM clustering."""
+
+import numpy as np
+import torch
+from sklearn.base import ClusterMixin, _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_array, check_is_fitted
+from numbers import Integral
+
+from skganem._base import BaseGANEM
+from skganem._input import as_rows, unchanged_on_error
+
+
+class GANEMClustering(ClusterMixin, BaseGANEM):
+    """Clustering by GAN-EM: expectation maximisation whose mixture components are learned by a conditional GAN.
+
+    Each cluster has a distribution of its own, given by a generator network; there is no assumption that clusters are
+    Gaussian, round, or alike. In each EM iteration, the M-step trains the generator on the data, weighted by soft labels w,
+    against a discriminator with an output unit for each cluster; the E-step trains a classifier, the E-net, on generated
+    samples, whose cluster is known, and on real ones under small changes, and reads off new w.
+
+    Read more in the :ref:`user guide <clustering>`.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        The number of clusters K.
+    recipe : {"default", "paper", "released"} or Recipe, default="default"
+        All settings of networks and training that have no parameter of their own here:
+
+        - "default": what works best;
+        - "paper": the settings of Zhao et al. (2018): uniform initial w, RMSprop with rate 2e-4 decaying by 0.98, weight
+          clipping, 5 epochs and 1000 E-net steps an iteration. Slow;
+        - "released": the settings of the authors' released code, where they differ from the paper;
+        - a :class:`~skganem.Recipe`, such as ``Recipe().but(lipschitz="r1")``.
+    init : {"graph", "kmeans", "random", "uniform"}, array-like of shape (n_samples, n_clusters), callable or None, \
+            default=None
+        The initial soft labels w:
+
+        - "graph": the parts of a spectral clustering of the data's nearest-neighbour graph; between images, neighbours are
+          found in features that are first learned from the images themselves;
+        - "kmeans": k-means on the values;
+        - "random": drawn from the simplex of probabilities;
+        - "uniform": 1 / n_clusters, as in the paper. The networks' random initial weights alone tell clusters apart;
+        - an array, whose rows sum to 1;
+        - a callable ``(X, n_clusters, random_state) -> array``;
+        - None: as the recipe says ("graph" in the default one).
+    image_shape : tuple (height, width) or (height, width, channels), default=None
+        The shape of the images that the rows of a 2-D `X` are. None takes rows for plain features. Images need sides of 8
+        or more.
+    augmentation : "auto", callable or None, default="auto"
+        The small changes under which a sample keeps its cluster. "auto" slightly rotates, shears, stretches, shifts and bends
+        images, changes the tint of coloured ones, and moves rows towards their nearest neighbours. A callable
+        ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they are.
+    max_iter : int, default=None
+        EM iterations at most. None takes the recipe's (10 in the default one).
+    tol : float, default=None
+        Training ends when at most this share of the labels changes, twice in a row. None takes the recipe's (1e-3 in the
+        default one); 0 never ends early.
+    n_init : int, default=1
+        Number of restarts. The one with the highest `criterion_` is kept.
+    batch_size : int, default=None
+        Samples in a batch of the M-step. None takes the recipe's (64).
+    width : int, default=None
+        Filters of the networks' first layer. None takes the recipe's (32 in the default one; 64 in the paper's).
+    device : str or torch.device, default="auto"
+        "auto" is CUDA, then MPS, then the CPU.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Of the networks' forward passes in training; weights, losses and predictions are float32. "auto" takes bfloat16 for
+        images where the hardware computes in it.
+    random_state : int, RandomState instance or None, default=None
+        Pass an int for the same result in each call (on the same device, with the same number of threads). NumPy's and
+        torch's global random states are not touched.
+    verbose : int, default=0
+        1 prints a line for each EM iteration.
+
+    Attributes
+    ----------
+    labels_ : ndarray of shape (n_samples,)
+        Cluster of each sample seen in fit.
+    weights_ : ndarray of shape (n_clusters,)
+        The share phi of each cluster.
+    n_iter_ : int
+        EM iterations run.
+    converged_ : bool
+        Whether the labels stood still, see `tol`.
+    criterion_ : float
+        Mutual information, in nats, between the clusters of a sample before and after a small change: how many even,
+        certain and stable clusters there are. At most ``log(n_clusters)``. Restarts are compared by it.
+    history_ : dict of ndarray, each of shape (n_iter_,) or (n_iter_, n_clusters)
+        By EM iteration: the mean losses "loss_g", "loss_d" and "loss_e"; the mean "confidence" of the E-net; the share
+        "change" of samples whose cluster changed; the number "n_empty" of empty clusters; "seconds"; and "phi".
+    image_shape_ : tuple or None
+        The images' shape; None for plain rows.
+    device_ : str
+        Where the model is.
+    n_features_in_ : int
+        Number of values of a sample.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen in fit, if `X` has names that are all strings.
+
+    See Also
+    --------
+    GANEMSemiSupervisedClassifier : Where the classes of some samples are known.
+    GANEMTransformer : Features instead of labels.
+    sklearn.mixture.GaussianMixture : Expectation maximisation with Gaussian components.
+
+    Notes
+    -----
+    A cluster that no sample prefers after an E-step is given half of the largest cluster, the half that the E-net is less
+    sure of. If there are empty clusters at the end, a ConvergenceWarning says so.
+
+    References
+    ----------
+    W. Zhao, S. Wang, Z. Xie, J. Shi, C. Xu, "GAN-EM: GAN based EM learning framework", 2018.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_moons
+    >>> from skganem import GANEMClustering, clustering_error
+    >>> X, y = make_moons(300, noise=0.05, random_state=0)
+    >>> labels = GANEMClustering(n_clusters=2, random_state=0).fit_predict(X)
+    >>> clustering_error(y, labels) < 0.05
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **BaseGANEM._parameter_constraints,
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "init": [StrOptions({"graph", "kmeans", "random", "uniform"}), "array-like", callable, None],
+    }
+
+    def __init__(
+        self,
+        n_clusters=8,
+        *,
+        recipe="default",
+        init=None,
+        image_shape=None,
+        augmentation="auto",
+        max_iter=None,
+        tol=None,
+        n_init=1,
+        batch_size=None,
+        width=None,
+        device="auto",
+        precision="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_clusters = n_clusters
+        self.recipe = recipe
+        self.init = init
+        self.image_shape = image_shape
+        self.augmentation = augmentation
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_init = n_init
+        self.batch_size = batch_size
+        self.width = width
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Find the clusters of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, height, width) or \
+                (n_samples, height, width, channels)
+            Rows or images, of any real dtype. A NumPy array is not copied, a memory map not loaded.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If X holds NaN or infinity, has fewer samples than clusters, or does not match `image_shape`.
+        """
+        with unchanged_on_error(self):
+            X = as_rows(self, X, reset=True, image_shape=self.image_shape, min_samples=2)
+            if len(X) < self.n_clusters:
+                raise ValueError(f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}.")
+            solution = self._train(X, self.n_clusters, w=self._initial_w(X))
+            self.labels_ = solution.w.argmax(dim=1).cpu().numpy()
+        return self
+
+    def _initial_w(self, X):
+        """Return the user's own initial w as a tensor, or None."""
+        if self.init is None or isinstance(self.init, str):
+            return None
+        w = self.init(X, self.n_clusters, self.random_state) if callable(self.init) else self.init
+        w = check_array(w, dtype=np.float32, input_name="init")
+        if w.shape != (len(X), self.n_clusters):
+            raise ValueError(f"init has shape {w.shape}, expected {(len(X), self.n_clusters)}.")
+        if (w < 0).any() or not np.allclose(w.sum(axis=1), 1, atol=1e-3):
+            raise ValueError("init must have non-negative rows that sum to 1.")
+        return torch.tensor(w)
+
+    def predict(self, X):
+        """Tell the most probable cluster of each sample.
+
+        Parameters
+        ----------
+        X : array-like of the shape of fit's X, apart from n_samples
+            Rows or images.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+            From 0 to n_clusters - 1.
+        """
+        check_is_fitted(self)
+        return self._posterior(X).argmax(axis=1)
+
+    def predict_proba(self, X):
+        """Tell the probability of each cluster for each sample (w, Eq. 4).
+
+        Parameters
+        ----------
+        X : array-like of the shape of fit's X, apart from n_samples
+            Rows or images.
+
+        Returns
+        -------
+        w : ndarray of shape (n_samples, n_clusters), float32
+            Rows sum to 1.
+        """
+        check_is_fitted(self)
+        return self._posterior(X)
+
+    def sample(self, n_samples=1, y=None, *, random_state=None):
+        """Generate new samples.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of samples.
+        y : int or array-like of shape (n_samples,), default=None
+            The cluster to draw from, for all samples or for each. None draws clusters by their `weights_`.
+        random_state : int, RandomState instance or None, default=None
+            None takes the estimator's own.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features), or of images if fit was given images
+            Of the dtype and range of fit's X.
+        y : ndarray of shape (n_samples,)
+            The cluster of each sample, ascending unless `y` was given.
+        """
+        check_is_fitted(self)
+        return self._sample(n_samples, y, np.arange(self.n_clusters), random_state)

@@ -1,0 +1,54 @@
+"""What comes in as y: classes, some of them unknown."""
+
+import numpy as np
+from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+
+
+def split_labels(X, y, unlabeled):
+    """Separate known classes from the marker of unknown ones.
+
+    Parameters
+    ----------
+    X : array-like
+        For the check of lengths.
+    y : array-like of shape (n_samples,)
+    unlabeled : object
+        The marker.
+
+    Returns
+    -------
+    known : ndarray of shape (n_known,)
+        Positions of the labelled samples.
+    codes : ndarray of shape (n_known,)
+        Their classes, as positions in `classes`.
+    classes : ndarray of shape (n_classes,)
+    """
+    y = column_or_1d(y, warn=True)
+    check_consistent_length(X, y)
+    known = np.flatnonzero(~is_unlabeled(y, unlabeled))
+    if len(known) == 0:
+        raise ValueError("y has no labelled sample: at least one sample of each class must be labelled.")
+    labels = y[known]
+    if labels.dtype == object and len({isinstance(label, str) for label in labels.tolist()}) == 1:
+        labels = np.asarray(labels.tolist())  # the unknown ones alone made the array one of objects
+    check_classification_targets(labels)
+    classes = unique_labels(labels)
+    return known, np.searchsorted(classes, labels), classes
+
+
+def is_unlabeled(y, unlabeled):
+    """Tell which entries of y are the marker: a bool array (n_samples,)."""
+    if y.dtype == object:
+        return np.array([type(label) is not bool and _same(label, unlabeled) for label in y.tolist()], dtype=bool)
+    if isinstance(unlabeled, str) != (y.dtype.kind in "US"):
+        return np.zeros(len(y), dtype=bool)
+    if isinstance(unlabeled, float) and np.isnan(unlabeled):
+        return np.isnan(y) if y.dtype.kind == "f" else np.zeros(len(y), dtype=bool)
+    return y == unlabeled
+
+
+def _same(label, unlabeled):
+    if label is unlabeled or (label != label and unlabeled != unlabeled):  # None, or NaN
+        return True
+    return isinstance(label, str) == isinstance(unlabeled, str) and label == unlabeled

@@ -1,0 +1,233 @@
+"""GAN-EM classification with few labels."""
+
+import numpy as np
+import torch
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.utils.validation import check_is_fitted
+
+from skganem._base import BaseGANEM
+from skganem._input import as_rows, unchanged_on_error
+from skganem._labels import split_labels
+
+
+class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
+    """Classification by GAN-EM where only some samples are labelled.
+
+    Each class is a cluster of :class:`GANEMClustering`'s model. The labelled samples' soft labels w are their classes, in
+    the M-step as in the E-step; the initial w of the others come from the labelled samples through the graph of nearest
+    neighbours.
+
+    Read more in the :ref:`user guide <semi_supervised>`.
+
+    Parameters
+    ----------
+    unlabeled : object, default=-1
+        What stands in y for an unknown class. With the default, string labels are all known; an array of objects may mix
+        strings with -1. Choose another marker, such as None or NaN, where -1 is a class.
+    recipe : {"default", "paper", "released"} or Recipe, default="default"
+        All settings of networks and training that have no parameter of their own here:
+
+        - "default": what works best;
+        - "paper": the settings of Zhao et al. (2018): uniform initial w, RMSprop with rate 2e-4 decaying by 0.98, weight
+          clipping, 5 epochs and 1000 E-net steps an iteration. Slow;
+        - "released": the settings of the authors' released code, where they differ from the paper;
+        - a :class:`~skganem.Recipe`, such as ``Recipe().but(lipschitz="r1")``.
+    image_shape : tuple (height, width) or (height, width, channels), default=None
+        The shape of the images that the rows of a 2-D `X` are. None takes rows for plain features. Images need sides of 8
+        or more.
+    augmentation : "auto", callable or None, default="auto"
+        The small changes under which a sample keeps its cluster. "auto" slightly rotates, shears, stretches, shifts and bends
+        images, changes the tint of coloured ones, and moves rows towards their nearest neighbours. A callable
+        ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they are.
+    max_iter : int, default=None
+        EM iterations at most. None takes the recipe's (10 in the default one).
+    tol : float, default=None
+        Training ends when at most this share of the labels changes, twice in a row. None takes the recipe's (1e-3 in the
+        default one); 0 never ends early.
+    n_init : int, default=1
+        Number of restarts. The one with the highest `criterion_` is kept.
+    batch_size : int, default=None
+        Samples in a batch of the M-step. None takes the recipe's (64).
+    width : int, default=None
+        Filters of the networks' first layer. None takes the recipe's (32 in the default one; 64 in the paper's).
+    device : str or torch.device, default="auto"
+        "auto" is CUDA, then MPS, then the CPU.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Of the networks' forward passes in training; weights, losses and predictions are float32. "auto" takes bfloat16 for
+        images where the hardware computes in it.
+    random_state : int, RandomState instance or None, default=None
+        Pass an int for the same result in each call (on the same device, with the same number of threads). NumPy's and
+        torch's global random states are not touched.
+    verbose : int, default=0
+        1 prints a line for each EM iteration.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The classes in y.
+    transduction_ : ndarray of shape (n_samples,)
+        Class of each sample seen in fit; of the labelled ones, the given class.
+    label_distributions_ : ndarray of shape (n_samples, n_classes)
+        Class probabilities of each sample seen in fit.
+    weights_ : ndarray of shape (n_classes,)
+        The share phi of each class.
+    n_iter_ : int
+        EM iterations run.
+    converged_ : bool
+        Whether the labels stood still, see `tol`.
+    criterion_ : float
+        Mutual information, in nats, between the clusters of a sample before and after a small change: how many even,
+        certain and stable clusters there are. At most ``log(n_classes)``. Restarts are compared by it.
+    history_ : dict of ndarray, each of shape (n_iter_,) or (n_iter_, n_classes)
+        By EM iteration: the mean losses "loss_g", "loss_d" and "loss_e"; the mean "confidence" of the E-net; the share
+        "change" of samples whose cluster changed; the number "n_empty" of empty clusters; "seconds"; and "phi".
+    image_shape_ : tuple or None
+        The images' shape; None for plain rows.
+    device_ : str
+        Where the model is.
+    n_features_in_ : int
+        Number of values of a sample.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen in fit, if `X` has names that are all strings.
+
+    See Also
+    --------
+    GANEMClustering : Where no class is known.
+    sklearn.semi_supervised.LabelSpreading : Labels spread through a graph of neighbours.
+    sklearn.semi_supervised.SelfTrainingClassifier : A classifier that learns from its own confident predictions.
+
+    References
+    ----------
+    Section 5.3 of W. Zhao, S. Wang, Z. Xie, J. Shi, C. Xu, "GAN-EM: GAN based EM learning framework", 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import make_moons
+    >>> from skganem import GANEMSemiSupervisedClassifier
+    >>> X, y = make_moons(300, noise=0.05, random_state=0)
+    >>> known = np.full(300, -1)
+    >>> known[:10] = y[:10]
+    >>> GANEMSemiSupervisedClassifier(random_state=0).fit(X, known).score(X, y) > 0.95
+    True
+    """
+
+    _parameter_constraints: dict = {**BaseGANEM._parameter_constraints, "unlabeled": "no_validation"}
+
+    def __init__(
+        self,
+        unlabeled=-1,
+        *,
+        recipe="default",
+        image_shape=None,
+        augmentation="auto",
+        max_iter=None,
+        tol=None,
+        n_init=1,
+        batch_size=None,
+        width=None,
+        device="auto",
+        precision="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.unlabeled = unlabeled
+        self.recipe = recipe
+        self.image_shape = image_shape
+        self.augmentation = augmentation
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_init = n_init
+        self.batch_size = batch_size
+        self.width = width
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Learn from labelled and unlabelled samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, height, width) or \
+                (n_samples, height, width, channels)
+            Rows or images, of any real dtype. A NumPy array is not copied, a memory map not loaded.
+        y : array-like of shape (n_samples,)
+            Classes; `unlabeled` where the class is unknown.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If no sample is labelled, y is continuous or of another length than X, or X is not valid.
+        """
+        with unchanged_on_error(self):
+            X = as_rows(self, X, reset=True, image_shape=self.image_shape, y=y, min_samples=2)
+            known, codes, self.classes_ = split_labels(X, y, self.unlabeled)
+            known, codes = torch.from_numpy(known), torch.from_numpy(codes)
+            solution = self._train(X, len(self.classes_), known=known, labels=codes)
+            w = solution.w.cpu()
+            w[known] = torch.nn.functional.one_hot(codes, w.shape[1]).float()
+            self.label_distributions_ = w.numpy()
+            self.transduction_ = self.classes_[w.argmax(dim=1).numpy()]
+        return self
+
+    def predict(self, X):
+        """Tell the most probable class of each sample.
+
+        Parameters
+        ----------
+        X : array-like of the shape of fit's X, apart from n_samples
+            Rows or images.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Among `classes_`.
+        """
+        check_is_fitted(self)
+        return self.classes_[self._posterior(X).argmax(axis=1)]
+
+    def predict_proba(self, X):
+        """Tell the probability of each class for each sample (w, Eq. 4).
+
+        Parameters
+        ----------
+        X : array-like of the shape of fit's X, apart from n_samples
+            Rows or images.
+
+        Returns
+        -------
+        w : ndarray of shape (n_samples, n_classes), float32
+            In the order of `classes_`; rows sum to 1.
+        """
+        check_is_fitted(self)
+        return self._posterior(X)
+
+    def sample(self, n_samples=1, y=None, *, random_state=None):
+        """Generate new samples.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of samples.
+        y : label or array-like of shape (n_samples,), default=None
+            The class to draw from, for all samples or for each. None draws classes by their `weights_`.
+        random_state : int, RandomState instance or None, default=None
+            None takes the estimator's own.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features), or of images if fit was given images
+            Of the dtype and range of fit's X.
+        y : ndarray of shape (n_samples,)
+            The class of each sample.
+        """
+        check_is_fitted(self)
+        return self._sample(n_samples, y, self.classes_, random_state)

@@ -1,0 +1,211 @@
+"""GAN-EM features."""
+
+from numbers import Integral
+
+import torch
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skganem._base import BaseGANEM
+from skganem._input import as_rows, unchanged_on_error
+from skganem._labels import split_labels
+
+
+class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGANEM):
+    """Features by GAN-EM: the layer before the output of an E-net trained to tell clusters, or classes, apart.
+
+    Read more in the :ref:`user guide <features>`.
+
+    Parameters
+    ----------
+    n_components : int, default=100
+        Number of features: the units k of the E-net's layer r.
+    n_clusters : int, default=8
+        Number of clusters K where fit is given no labels; with labels, there are as many clusters as classes.
+    unlabeled : object, default=-1
+        What stands in y for an unknown class.
+    recipe : {"default", "paper", "released"} or Recipe, default="default"
+        All settings of networks and training that have no parameter of their own here:
+
+        - "default": what works best;
+        - "paper": the settings of Zhao et al. (2018): uniform initial w, RMSprop with rate 2e-4 decaying by 0.98, weight
+          clipping, 5 epochs and 1000 E-net steps an iteration. Slow;
+        - "released": the settings of the authors' released code, where they differ from the paper;
+        - a :class:`~skganem.Recipe`, such as ``Recipe().but(lipschitz="r1")``.
+    init : {"graph", "kmeans", "random", "uniform"} or None, default=None
+        The initial soft labels w of samples without a class, see :class:`GANEMClustering`:
+
+        - "graph": the parts of a spectral clustering of the data's nearest-neighbour graph; between images, neighbours are
+          found in features that are first learned from the images themselves;
+        - "kmeans": k-means on the values;
+        - "random": drawn from the simplex of probabilities;
+        - "uniform": 1 / n_clusters, as in the paper. The networks' random initial weights alone tell clusters apart;
+        - None: as the recipe says ("graph" in the default one).
+    image_shape : tuple (height, width) or (height, width, channels), default=None
+        The shape of the images that the rows of a 2-D `X` are. None takes rows for plain features. Images need sides of 8
+        or more.
+    augmentation : "auto", callable or None, default="auto"
+        The small changes under which a sample keeps its cluster. "auto" slightly rotates, shears, stretches, shifts and bends
+        images, changes the tint of coloured ones, and moves rows towards their nearest neighbours. A callable
+        ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they are.
+    max_iter : int, default=None
+        EM iterations at most. None takes the recipe's (10 in the default one).
+    tol : float, default=None
+        Training ends when at most this share of the labels changes, twice in a row. None takes the recipe's (1e-3 in the
+        default one); 0 never ends early.
+    n_init : int, default=1
+        Number of restarts. The one with the highest `criterion_` is kept.
+    batch_size : int, default=None
+        Samples in a batch of the M-step. None takes the recipe's (64).
+    width : int, default=None
+        Filters of the networks' first layer. None takes the recipe's (32 in the default one; 64 in the paper's).
+    device : str or torch.device, default="auto"
+        "auto" is CUDA, then MPS, then the CPU.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Of the networks' forward passes in training; weights, losses and predictions are float32. "auto" takes bfloat16 for
+        images where the hardware computes in it.
+    random_state : int, RandomState instance or None, default=None
+        Pass an int for the same result in each call (on the same device, with the same number of threads). NumPy's and
+        torch's global random states are not touched.
+    verbose : int, default=0
+        1 prints a line for each EM iteration.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_clusters,)
+        The share phi of each cluster.
+    n_iter_ : int
+        EM iterations run.
+    converged_ : bool
+        Whether the labels stood still, see `tol`.
+    criterion_ : float
+        Mutual information, in nats, between the clusters of a sample before and after a small change: how many even,
+        certain and stable clusters there are. At most ``log(n_clusters)``. Restarts are compared by it.
+    history_ : dict of ndarray, each of shape (n_iter_,) or (n_iter_, n_clusters)
+        By EM iteration: the mean losses "loss_g", "loss_d" and "loss_e"; the mean "confidence" of the E-net; the share
+        "change" of samples whose cluster changed; the number "n_empty" of empty clusters; "seconds"; and "phi".
+    image_shape_ : tuple or None
+        The images' shape; None for plain rows.
+    device_ : str
+        Where the model is.
+    n_features_in_ : int
+        Number of values of a sample.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen in fit, if `X` has names that are all strings.
+
+    See Also
+    --------
+    GANEMClustering : The same model's clusters.
+    sklearn.decomposition.PCA : Linear features.
+
+    References
+    ----------
+    Section 5.4 of W. Zhao, S. Wang, Z. Xie, J. Shi, C. Xu, "GAN-EM: GAN based EM learning framework", 2018.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_moons
+    >>> from skganem import GANEMTransformer
+    >>> X, _ = make_moons(200, noise=0.05, random_state=0)
+    >>> GANEMTransformer(n_components=2, n_clusters=2, max_iter=2, random_state=0).fit_transform(X).shape
+    (200, 2)
+    """
+
+    _parameter_constraints: dict = {
+        **BaseGANEM._parameter_constraints,
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "unlabeled": "no_validation",
+        "init": [StrOptions({"graph", "kmeans", "random", "uniform"}), None],
+    }
+
+    def __init__(
+        self,
+        n_components=100,
+        *,
+        n_clusters=8,
+        unlabeled=-1,
+        recipe="default",
+        init=None,
+        image_shape=None,
+        augmentation="auto",
+        max_iter=None,
+        tol=None,
+        n_init=1,
+        batch_size=None,
+        width=None,
+        device="auto",
+        precision="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.n_clusters = n_clusters
+        self.unlabeled = unlabeled
+        self.recipe = recipe
+        self.init = init
+        self.image_shape = image_shape
+        self.augmentation = augmentation
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_init = n_init
+        self.batch_size = batch_size
+        self.width = width
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Learn the features.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, height, width) or \
+                (n_samples, height, width, channels)
+            Rows or images, of any real dtype. A NumPy array is not copied, a memory map not loaded.
+        y : array-like of shape (n_samples,), default=None
+            Classes, all of them or some (`unlabeled` elsewhere). None, or an array with no known class, learns features that
+            tell `n_clusters` clusters apart.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        with unchanged_on_error(self):
+            X = as_rows(self, X, reset=True, image_shape=self.image_shape, y=y, min_samples=2)
+            n_clusters, labelled = self.n_clusters, {}
+            if y is not None:
+                known, codes, classes = split_labels(X, y, self.unlabeled)
+                n_clusters, labelled = len(classes), {"known": torch.from_numpy(known), "labels": torch.from_numpy(codes)}
+            if len(X) < n_clusters:
+                raise ValueError(f"n_samples={len(X)} should be >= n_clusters={n_clusters}.")
+            self._train(X, n_clusters, n_components=self.n_components, **labelled)
+        return self
+
+    def transform(self, X):
+        """Return the features of each sample.
+
+        Parameters
+        ----------
+        X : array-like of the shape of fit's X, apart from n_samples
+            Rows or images.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_components), float32
+        """
+        check_is_fitted(self)
+        return self._model.features(self._source(X)).cpu().numpy()
+
+    @property
+    def _n_features_out(self):
+        return self.n_components
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags

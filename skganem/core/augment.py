@@ -1,0 +1,104 @@
+"""Small changes of a sample that leave its class alone: what lets the E-net see real data.
+
+An augmentation is a callable ``(x, index, rng) -> x'`` with `x` the batch (b, \\*shape), `index` (b,) the samples' positions
+in the data set, or None for generated ones, and `rng` the generator that all randomness is drawn from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from skganem.core.data import Source
+
+Augmentation: TypeAlias = Callable[[Tensor, Tensor | None, torch.Generator], Tensor]
+
+
+def _uniform(n: int, reach: float, rng: torch.Generator) -> Tensor:
+    return (torch.rand(n, generator=rng, device=rng.device) * 2 - 1) * reach
+
+
+@dataclass(frozen=True)
+class ImageWarp:
+    """Random affine map and smooth displacement of each image; brightness and contrast too where it has colours.
+
+    Parameters
+    ----------
+    angle : float
+        Largest rotation, in radians.
+    shear, stretch, shift : float
+        Largest shear; largest logarithm of the stretch along each axis; largest shift, as a part of half the image.
+    elastic : float
+        Standard deviation of the displacement at the nodes of a 5x5 grid, as a part of half the image.
+    colour : float
+        Largest change of brightness, and of the logarithm of contrast, of images with 3 channels.
+    """
+
+    angle: float = 0.35
+    shear: float = 0.35
+    stretch: float = 0.2
+    shift: float = 0.15
+    elastic: float = 0.08
+    colour: float = 0.4
+
+    def __call__(self, x: Tensor, index: Tensor | None, rng: torch.Generator) -> Tensor:
+        """Return a changed copy of images x (b, c, h, w) in [-1, 1]; what comes into sight is the border's colour."""
+        grid = F.affine_grid(self._matrices(len(x), rng), list(x.shape), align_corners=False)
+        if self.elastic:
+            nodes = torch.randn(len(x), 2, 5, 5, generator=rng, device=rng.device) * self.elastic
+            smooth = F.interpolate(nodes, size=x.shape[2:], mode="bicubic", align_corners=True)
+            grid = grid + smooth.permute(0, 2, 3, 1)
+        x = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+        return self._recoloured(x, rng) if self.colour and x.shape[1] == 3 else x
+
+    def _matrices(self, n: int, rng: torch.Generator) -> Tensor:
+        """Draw n affine maps (n, 2, 3): a rotation of a stretch with shear, then a shift."""
+        angle, shear = _uniform(n, self.angle, rng), _uniform(n, self.shear, rng)
+        wide, high = _uniform(n, self.stretch, rng).exp(), _uniform(n, self.stretch, rng).exp()
+        shift_x, shift_y = _uniform(n, self.shift, rng), _uniform(n, self.shift, rng)
+        cos, sin = angle.cos(), angle.sin()
+        top = torch.stack([cos * wide, cos * wide * shear - sin * high, shift_x], dim=1)
+        bottom = torch.stack([sin * wide, sin * wide * shear + cos * high, shift_y], dim=1)
+        return torch.stack([top, bottom], dim=1)
+
+    def _recoloured(self, x: Tensor, rng: torch.Generator) -> Tensor:
+        contrast = _uniform(len(x), self.colour, rng).exp()[:, None, None, None]
+        tint = _uniform(3 * len(x), self.colour, rng).view(-1, 3, 1, 1)
+        mean = x.mean(dim=(1, 2, 3), keepdim=True)
+        return (x - mean) * contrast + mean + tint
+
+
+class NeighbourMix:
+    """Move a row part of the way towards one of its nearest neighbours: an augmentation that needs no domain knowledge.
+
+    Generated rows, which have no neighbours on record, get Gaussian noise of the neighbours' median distance instead.
+
+    Parameters
+    ----------
+    source : Source
+    neighbours : Tensor of shape (n, k)
+        Positions of each row's nearest neighbours in `source`.
+    reach : float, default=1.0
+        The part of the way is uniform in [0, reach].
+    """
+
+    def __init__(self, source: Source, neighbours: Tensor, reach: float = 1.0) -> None:
+        self.source, self.neighbours, self.reach = source, neighbours, reach
+        some = torch.linspace(0, len(source) - 1, min(len(source), 512)).long().unique()
+        gaps = source.batch(neighbours[some, -1]) - source.batch(some)
+        self.noise = float(gaps.norm(dim=1).median()) / math.sqrt(gaps.shape[1]) / 2
+
+    def __call__(self, x: Tensor, index: Tensor | None, rng: torch.Generator) -> Tensor:
+        """Return a changed copy of rows x (b, d)."""
+        if index is None:
+            return x + self.noise * torch.randn(x.shape, generator=rng, device=rng.device)
+        picks = torch.randint(self.neighbours.shape[1], (len(x),), generator=rng, device=rng.device).cpu()
+        partner = self.source.batch(self.neighbours[index.cpu(), picks])
+        part = torch.rand(len(x), 1, generator=rng, device=rng.device) * self.reach
+        return torch.lerp(x, partner, part)

@@ -1,0 +1,144 @@
+"""The data set as the caller gave it, handed out in scaled batches.
+
+The array is never copied as a whole: uint8 stays uint8, a memory map stays on disk, and only the rows of a batch become
+float32 tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skganem.core.shapes import Shape, is_image
+
+CHUNK_BYTES = 1 << 25
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The affine map between the caller's values and what the networks see, ``(x - offset) / scale``.
+
+    Images: one offset and scale, such that the range of the values becomes [-1, 1] (the range of the generator). Rows:
+    the mean of each feature and one common scale, so that distances between rows keep their proportions.
+    """
+
+    offset: np.ndarray
+    scale: float
+
+    @classmethod
+    def of(cls, array: np.ndarray, shape: Shape) -> Scaling:
+        """Measure the scaling of `array` (n, d) for samples of `shape`, reading it in chunks."""
+        if not is_image(shape):
+            return cls._of_rows(array)
+        if array.dtype == np.uint8:
+            low, high = 0.0, 255.0
+        else:
+            extremes = [(float(part.min()), float(part.max())) for part in _chunks(array)]
+            low, high = min(e[0] for e in extremes), max(e[1] for e in extremes)
+        return cls(np.float64((low + high) / 2), (high - low) / 2 or 1.0)
+
+    @classmethod
+    def _of_rows(cls, array: np.ndarray) -> Scaling:
+        mean = sum(part.sum(axis=0, dtype=np.float64) for part in _chunks(array)) / len(array)
+        spread = sum(np.square(part - mean).sum(axis=0) for part in _chunks(array)) / len(array)
+        # A constant feature leaves rounding errors of its mean behind, not variance.
+        varies = spread > (1e-6 * np.abs(mean)) ** 2
+        scale = float(np.sqrt(spread[varies].mean())) if varies.any() else 1.0
+        return cls(np.asarray(mean), scale)
+
+    def undo(self, samples: Tensor) -> np.ndarray:
+        """Turn samples (n, \*shape) of the networks back into rows (n, d) of the caller's range, in float64."""
+        rows = samples.permute(0, 2, 3, 1) if samples.dim() == 4 else samples
+        values: np.ndarray = rows.reshape(len(samples), -1).cpu().double().numpy()
+        return values * self.scale + self.offset
+
+
+def _chunks(array: np.ndarray) -> Iterator[np.ndarray]:
+    rows = max(1, CHUNK_BYTES // max(1, 8 * array.shape[1]))
+    for start in range(0, len(array), rows):
+        yield np.asarray(array[start : start + rows])
+
+
+class Source:
+    """Samples by index, as float32 tensors on a device.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n, d)
+        The caller's array or a view of it; images row by row with channels last.
+    shape : Shape
+        The shape of one sample as the networks see it, channels first.
+    scaling : Scaling
+    device : torch.device
+        A data set of a third of the free memory of a CUDA device or less is moved there once, in its own dtype.
+    """
+
+    def __init__(self, array: np.ndarray, shape: Shape, scaling: Scaling, device: torch.device) -> None:
+        self.array, self.shape, self.scaling, self.device = array, shape, scaling, device
+        double = array.dtype == np.float64
+        self._offset = torch.as_tensor(scaling.offset, dtype=torch.float64 if double else torch.float32)
+        self._resident = self._resident_copy()
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def _resident_copy(self) -> Tensor | None:
+        if self.device.type != "cuda" or self.array.nbytes > torch.cuda.mem_get_info(self.device)[0] / 3:
+            return None
+        return self._tensor(np.ascontiguousarray(self.array)).to(self.device)
+
+    @staticmethod
+    def _tensor(rows: np.ndarray) -> Tensor:
+        """Wrap rows without a warning about read-only memory; dtypes torch lacks become float64."""
+        if rows.dtype not in (np.uint8, np.float32, np.float64) or not rows.dtype.isnative:
+            rows = rows.astype(np.float64)
+        return torch.from_numpy(rows if rows.flags.writeable else rows.copy())
+
+    def batch(self, index: Tensor | slice) -> Tensor:
+        """Return the samples at `index` as float32 (b, \\*shape) on the device."""
+        if self._resident is not None:
+            rows = self._resident[index]
+        elif isinstance(index, slice):
+            rows = self._tensor(np.asarray(self.array[index]))
+        else:
+            rows = self._tensor(np.asarray(self.array[index.cpu().numpy()]))
+        return self._scaled(rows)
+
+    def _scaled(self, rows: Tensor) -> Tensor:
+        if rows.dtype == torch.float64 and self.device.type == "mps":  # which has no float64
+            rows = ((rows - self._offset) / self.scaling.scale).float()
+            return self._shaped(rows.to(self.device))
+        if rows.dtype != torch.float64:
+            rows = rows.to(self.device).float()
+        rows = (rows - self._offset.to(rows.device, rows.dtype)).div_(self.scaling.scale)
+        return self._shaped(rows.to(self.device).float())
+
+    def _shaped(self, rows: Tensor) -> Tensor:
+        if not is_image(self.shape):
+            return rows
+        channels, height, width = self.shape
+        return rows.view(-1, height, width, channels).permute(0, 3, 1, 2)
+
+    def subset(self, index: Tensor) -> Source:
+        """Return a source of the samples at `index`, which are copied."""
+        return Source(self.array[index.cpu().numpy()], self.shape, self.scaling, self.device)
+
+
+def batches(n: int, size: int, rng: torch.Generator) -> list[Tensor]:
+    """Split a random order of n samples into batches of nearly equal size, about `size` and never a single row."""
+    order = torch.randperm(n, generator=rng, device=rng.device)
+    return list(order.tensor_split(max(1, round(n / size))))
+
+
+def endless_batches(n: int, size: int, n_batches: int, rng: torch.Generator) -> Iterator[Tensor]:
+    """Yield `n_batches` batches of indices, epoch after epoch, each in a new random order."""
+    while True:
+        for index in batches(n, size, rng):
+            if n_batches == 0:
+                return
+            yield index
+            n_batches -= 1

@@ -1,0 +1,396 @@
+"""The EM loop: Algorithm 1 of the paper, its M-step (Section 3.1) and its E-step (Section 3.2)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from skganem.core.augment import Augmentation
+from skganem.core.data import Source, endless_batches
+from skganem.core.losses import e_net_loss, soft_cross_entropy
+from skganem.core.model import Model
+from skganem.core.recipe import Recipe
+from skganem.core.runtime import autocast, evaluating, frozen
+
+R1_INTERVAL = 8
+
+
+@dataclass
+class Training:
+    """Everything the EM loop needs besides the model: the data, the settings, the optimisers and the randomness.
+
+    Parameters
+    ----------
+    model : Model
+    source : Source
+    recipe : Recipe
+    rng : torch.Generator
+        On the model's device; every random number of the loop comes from it.
+    dtype : torch.dtype
+        Of the forward passes.
+    augment : callable or None
+        The changes of a sample that leave its class alone.
+    known, labels : Tensor of shape (m,)
+        Positions and classes of the labelled samples, if any.
+    """
+
+    model: Model
+    source: Source
+    recipe: Recipe
+    rng: torch.Generator
+    dtype: torch.dtype
+    augment: Augmentation | None = None
+    known: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    labels: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    iteration: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        make = {"adam": _adam, "rmsprop": torch.optim.RMSprop}[self.recipe.optimizer]
+        rates = self.recipe.learning_rates
+        self.optimizers = [make(net.parameters(), lr=lr) for net, lr in zip(self.model.modules(), rates, strict=True)]
+        self.labels = self.labels.to(self.model.device)
+
+    def set_rates(self) -> None:
+        """Set the learning rates of this EM iteration."""
+        factor = self.recipe.rate_factor(self.iteration)
+        for optimizer, rate in zip(self.optimizers, self.recipe.learning_rates, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * factor
+
+    @property
+    def heard(self) -> float:
+        """Weight of the generated samples in this E-step: the recipe's, once the generator has learned for a while."""
+        return self.recipe.generated if self.iteration >= self.recipe.n_unheard else 0.0
+
+
+def _adam(parameters: Any, lr: float) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=lr, betas=(0.5, 0.999))
+
+
+class Divergence(ArithmeticError):
+    """A loss became infinite or NaN."""
+
+
+def expectation_maximization(
+    training: Training, w: Tensor, on_iteration: Callable[[Training, Tensor], bool] | None = None
+) -> tuple[Tensor, bool]:
+    """Algorithm 1: alternate M-step and E-step until the labels stand still.
+
+    Parameters
+    ----------
+    training : Training
+        Its model is trained in place, and its history is extended by one record an iteration.
+    w : Tensor of shape (n, K)
+        Initial soft labels of all samples.
+    on_iteration : callable (training, w) -> bool, optional
+        Called after each iteration; True ends the training.
+
+    Returns
+    -------
+    w : Tensor of shape (n, K)
+        P(c|x) by the trained E-net.
+    converged : bool
+
+    Raises
+    ------
+    Divergence
+        The model is then as it was after the last iteration that went well.
+    """
+    model, recipe = training.model, training.recipe
+    fix_known(w, training)
+    while training.iteration < recipe.max_iter:
+        start, before = time.perf_counter(), model.to_numpy()
+        training.set_rates()
+        model.phi = w.mean(dim=0)
+        try:
+            loss_g, loss_d = m_step(training, w)
+            loss_e = e_step(training, w)
+        except Divergence:
+            model.from_numpy(before)
+            raise
+        new_w = model.posterior(training.source)
+        record = describe(new_w, w)
+        w = reseed_empty_clusters(fix_known(new_w, training), training)
+        training.iteration += 1
+        record |= {"loss_g": loss_g, "loss_d": loss_d, "loss_e": loss_e, "seconds": time.perf_counter() - start}
+        training.history.append({"iteration": training.iteration, "phi": model.phi.cpu().numpy(), **record})
+        stop = on_iteration(training, w) if on_iteration else False
+        if stop or settled(training):
+            break
+    model.phi = w.mean(dim=0)
+    return w, settled(training)
+
+
+def m_step(training: Training, w: Tensor) -> tuple[float, float]:
+    """Lines 5 to 8 of Algorithm 1: train D and G in turn, w fixed. Returns the mean L_G and L_D."""
+    model, recipe, rng = training.model, training.recipe, training.rng
+    generator, discriminator, _ = model.modules()
+    optimizer_g, optimizer_d, _ = training.optimizers
+    generator_loss, discriminator_loss = recipe.objectives()
+    total = torch.zeros(2, device=model.device)
+    n_steps = recipe.m_steps(len(w))
+    generator.train(), discriminator.train()
+    for step, index in enumerate(endless_batches(len(w), recipe.batch_size, n_steps, rng)):
+        x, x_w = training.source.batch(index), w[index]
+        c = balanced_classes(len(x), model.layout.n_clusters, rng)
+        with autocast(model.device, training.dtype):
+            fake = generator(model.noise(len(x), rng), c)
+            real_logits, fake_logits = discriminator(x), discriminator(fake.detach())
+        loss_d = discriminator_loss(real_logits.float(), x_w, fake_logits.float(), c)
+        update(optimizer_d, loss_d + lipschitz_penalty(training, x, x_w, step))
+
+        with frozen(discriminator), autocast(model.device, training.dtype):
+            fake_logits = discriminator(fake)
+        loss_g = generator_loss(fake_logits.float(), c)
+        update(optimizer_g, loss_g)
+        if recipe.lipschitz == "clip":
+            clip_weights(generator, recipe.clip)
+        total += torch.stack([loss_g.detach(), loss_d.detach()])
+    generator.eval(), discriminator.eval()
+    return tuple(finite(total / n_steps))
+
+
+def e_step(training: Training, w: Tensor) -> float:
+    """Lines 9 to 13 of Algorithm 1: train the E-net on generated samples. Returns the mean L_E.
+
+    Beyond Eq. 5, the E-net sees real samples: its answer to a changed sample is drawn to the sample's sharpened w, as far
+    as w is sure of it. Uniform w, as Algorithm 1 starts with, says nothing, and has no effect. The E-step is prolonged, up
+    to `e_rounds` times, until the E-net agrees with w on real samples: w must not be forgotten before it is learned.
+    """
+    recipe = training.recipe
+    target, weight = sharpen(w, recipe.sharpening), recipe.consistency * certainty(w)
+    losses = []
+    for _ in range(recipe.e_rounds):
+        training.model.e_net.train()
+        for index in endless_batches(len(w), recipe.e_batch_size, recipe.e_steps, training.rng):
+            losses.append(e_batch(training, index, target[index], weight[index]))
+        if len(training.known) and recipe.e_epsilon is not None:
+            fit_labelled(training, recipe.e_epsilon)
+        recalibrate(training)
+        if not recipe.consistency or disagreement(training, w) <= recipe.e_tol:
+            break
+    return finite(torch.stack(losses).mean())[0]
+
+
+def e_batch(training: Training, index: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Train the E-net on one batch of generated, real and labelled samples; returns its loss."""
+    recipe = training.recipe
+    losses, real = [], []
+    if training.heard > 0:
+        losses.append(e_loss(training, [generated_batch(training, recipe.e_batch_size)]) * training.heard)
+    if recipe.consistency:
+        real.append((change(training, training.source.batch(index), index), target, weight))
+    if len(training.known) and recipe.e_epsilon is None:
+        real.append(labelled_batch(training, recipe.e_batch_size // 2))
+    if real:
+        # Generated and real samples pass separately: batch normalisation must not mix their statistics.
+        losses.append(e_loss(training, real))
+    loss = torch.stack(losses).sum()
+    update(training.optimizers[2], loss)
+    return loss.detach()
+
+
+@torch.no_grad()
+def disagreement(training: Training, w: Tensor, n_samples: int = 2048) -> float:
+    """Return the share of samples whose class by the E-net is not that of w, weighted by w's certainty."""
+    model, n = training.model, len(training.source)
+    index = torch.randperm(n, generator=training.rng, device=training.rng.device)[:n_samples]
+    weight = certainty(w[index])
+    labels = torch.cat([model.e_net(training.source.batch(part)).argmax(dim=1) for part in index.split(256)])
+    return float((weight * (labels != w[index].argmax(dim=1))).sum() / weight.sum().clamp_min(1e-12))
+
+
+def sharpen(w: Tensor, exponent: float) -> Tensor:
+    """Raise soft labels to a power and normalise them: nearer to one-hot if the exponent exceeds 1."""
+    return F.normalize(w**exponent, p=1, dim=1)
+
+
+#: Samples (n, \*shape), the soft labels wanted of them (n, K), and the weights of their terms (n,).
+Part: TypeAlias = tuple[Tensor, Tensor, Tensor]
+
+
+def e_loss(training: Training, parts: list[Part]) -> Tensor:
+    """Sum the parts' mean weighted cross-entropies, from one forward pass of the E-net."""
+    x = torch.cat([part[0] for part in parts])
+    with autocast(training.model.device, training.dtype):
+        logits = training.model.e_net(x.contiguous(memory_format=memory_format(x))).float()
+    each = zip(logits.split([len(part[0]) for part in parts]), parts, strict=True)
+    losses = [(weight * soft_cross_entropy(part, target)).mean() for part, (_, target, weight) in each]
+    return torch.stack(losses).sum()
+
+
+@torch.no_grad()
+def generated_batch(training: Training, n: int) -> Part:
+    """Draw n samples G(z, c), c ~ phi, with c one-hot (Eq. 5) and a weight.
+
+    While the generator is imperfect, Eq. 5 would teach the E-net its mistakes. A sample's weight is 2 D_c(G(z, c)): close
+    to 0 where the discriminator is sure that it does not belong to cluster c, and 1 where it can't tell; when generated and
+    real samples are alike, all weights are 1, and this is Eq. 5.
+    """
+    model, recipe, rng = training.model, training.recipe, training.rng
+    c = classes_by_prior(model.phi, n, rng)
+    with autocast(model.device, training.dtype):
+        x = model.generator(model.noise(n, rng), c)
+        weight = torch.ones(n, device=model.device)
+        if recipe.weigh_generated:
+            weight = 2 * torch.sigmoid(model.discriminator(x).gather(1, c[:, None]).squeeze(1).float())
+    return change(training, x.float(), None), F.one_hot(c, model.layout.n_clusters).float(), weight
+
+
+def labelled_batch(training: Training, n: int) -> Part:
+    """Draw n labelled samples, their classes in the proportions phi, and change them."""
+    phi, labels = training.model.phi, training.labels
+    counts = torch.bincount(labels, minlength=len(phi))
+    probability = (phi / counts.clamp_min(1))[labels] + 1e-12
+    picks = torch.multinomial(probability, n, replacement=True, generator=training.rng)
+    index = training.known.to(picks.device)[picks]
+    x = change(training, training.source.batch(index), index)
+    return x, F.one_hot(labels[picks], len(phi)).float(), torch.ones(n, device=x.device)
+
+
+def fit_labelled(training: Training, epsilon: float) -> None:
+    """Section 5.3: train the E-net on the labelled samples until its error on them is at most `epsilon`."""
+    rng, known = training.rng, training.known
+    steps = endless_batches(len(known), training.recipe.e_batch_size, training.recipe.e_steps, rng)
+    for batch in steps:
+        x, labels = training.source.batch(known[batch.cpu()]), training.labels[batch]
+        with autocast(training.model.device, training.dtype):
+            logits = training.model.e_net(x).float()
+        update(training.optimizers[2], e_net_loss(logits, labels))
+        if float((logits.argmax(1) != labels).float().mean()) <= epsilon:
+            break
+
+
+def change(training: Training, x: Tensor, index: Tensor | None) -> Tensor:
+    """Apply the augmentation, if there is one."""
+    return x if training.augment is None else training.augment(x, index, training.rng)
+
+
+def certainty(w: Tensor) -> Tensor:
+    """Tell how far each row of w (n, K) is from uniform: 0 if uniform, 1 if one-hot."""
+    n_clusters = w.shape[1]
+    return (w.amax(dim=1) * n_clusters - 1) / max(n_clusters - 1, 1)
+
+
+def memory_format(x: Tensor) -> torch.memory_format:
+    """Return the faster memory format for a batch: channels last for images."""
+    return torch.channels_last if x.dim() == 4 else torch.contiguous_format
+
+
+def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """Take one step down the gradient of a loss."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
+def lipschitz_penalty(training: Training, x: Tensor, w: Tensor, step: int) -> Tensor | float:
+    """Return what the recipe's Lipschitz constraint adds to L_D."""
+    constraint, discriminator = training.recipe.lipschitz, training.model.discriminator
+    if constraint == "r1":
+        if step % R1_INTERVAL:
+            return 0.0
+        return training.recipe.r1_gamma / 2 * R1_INTERVAL * gradient_penalty(discriminator, x, w)
+    return constraint(discriminator, x, w, step) if callable(constraint) else 0.0
+
+
+def gradient_penalty(discriminator: nn.Module, x: Tensor, w: Tensor) -> Tensor:
+    """R1 (Mescheder et al. 2018): mean squared gradient at real samples, of each sample's own units."""
+    x = x.detach().requires_grad_(True)
+    logits = discriminator(x)
+    own = (w * logits[:, :-1]).sum() + logits[:, -1].sum()
+    (gradient,) = torch.autograd.grad(own, x, create_graph=True)
+    return gradient.square().flatten(1).sum(1).mean()
+
+
+@torch.no_grad()
+def clip_weights(generator: nn.Module, bound: float) -> None:
+    """Section 4.4: bound the generator's weights, so that it is Lipschitz."""
+    for parameter in generator.parameters():
+        if parameter.dim() > 1:
+            parameter.clamp_(-bound, bound)
+
+
+def balanced_classes(n: int, n_clusters: int, rng: torch.Generator) -> Tensor:
+    """Draw c ~ U (n,), every class equally often up to one, so that no batch lacks a class."""
+    order = torch.randperm(n_clusters, generator=rng, device=rng.device)
+    return order.repeat(-(-n // n_clusters))[:n]
+
+
+def classes_by_prior(phi: Tensor, n: int, rng: torch.Generator) -> Tensor:
+    """Draw c ~ phi (n,) by systematic sampling: every class as often as phi says, up to one."""
+    points = (torch.arange(n, device=phi.device) + torch.rand(1, generator=rng, device=rng.device)) / n
+    return torch.searchsorted(phi.cumsum(0), points).clamp_(max=len(phi) - 1)
+
+
+@torch.no_grad()
+def recalibrate(training: Training, n_samples: int = 4096) -> None:
+    """Measure the E-net's BatchNorm statistics on real samples, which it is going to be asked about."""
+    e_net = training.model.e_net
+    norms = [layer for layer in e_net.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    momenta = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.reset_running_stats()
+        layer.momentum = None  # a plain mean over the batches
+    e_net.train()
+    n = len(training.source)
+    for index in endless_batches(n, 256, -(-min(n, n_samples) // 256), training.rng):
+        e_net(training.source.batch(index))
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer.momentum = momentum
+    e_net.eval()
+
+
+def fix_known(w: Tensor, training: Training) -> Tensor:
+    """Set w of the labelled samples to their labels, in place."""
+    if len(training.known):
+        w[training.known] = F.one_hot(training.labels, w.shape[1]).to(w.dtype)
+    return w
+
+
+def reseed_empty_clusters(w: Tensor, training: Training) -> Tensor:
+    """Give each cluster that no sample prefers half of the largest one: the half that the E-net is less sure of."""
+    counts = torch.bincount(w.argmax(dim=1), minlength=w.shape[1])
+    for empty in (counts == 0).nonzero().flatten().tolist():
+        largest = int(counts.argmax())
+        members = (w.argmax(dim=1) == largest).nonzero().flatten()
+        if len(members) < 2:
+            break
+        half = members[w[members, largest].argsort()[: len(members) // 2]]
+        w[half] = 0.0
+        w[half, empty] = 1.0
+        counts = torch.bincount(w.argmax(dim=1), minlength=w.shape[1])
+    return w
+
+
+def describe(new_w: Tensor, w: Tensor) -> dict[str, float]:
+    """Summarise an E-step: mean confidence, share of changed labels, empty clusters."""
+    labels = new_w.argmax(dim=1)
+    sizes = torch.bincount(labels, minlength=w.shape[1])
+    return {
+        "confidence": float(new_w.amax(dim=1).mean()),
+        "change": float((labels != w.argmax(dim=1)).float().mean()),
+        "n_empty": int((sizes == 0).sum()),
+    }
+
+
+def settled(training: Training) -> bool:
+    """Tell whether the last two iterations changed no more labels than the recipe's tol."""
+    last = training.history[-2:]
+    tol = training.recipe.tol
+    return tol > 0 and len(last) == 2 and all(r["change"] <= tol and r["n_empty"] == 0 for r in last)
+
+
+def finite(values: Tensor) -> list[float]:
+    """Return the values as floats; raise `Divergence` if one is infinite or NaN."""
+    if not torch.isfinite(values).all():
+        raise Divergence("a loss became infinite or NaN")
+    out: list[float] = values.reshape(-1).tolist()
+    return out

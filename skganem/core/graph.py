@@ -1,0 +1,115 @@
+"""Nearest-neighbour graphs and their partition into K parts."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+import torch
+from scipy.cluster.vq import kmeans2
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+from torch import Tensor
+
+BLOCK = 1024
+TIME = 24
+
+
+def nearest(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Find the k nearest `points` (m, d) of each of `queries` (n, d) by Euclidean distance.
+
+    Returns
+    -------
+    distances, indices : Tensor of shape (n, k)
+        Nearest first.
+    """
+    squares = points.square().sum(1)
+    found = []
+    for block in queries.split(BLOCK):
+        distances = torch.addmm(squares, block, points.T, beta=1.0, alpha=-2.0).add_(block.square().sum(1, keepdim=True))
+        found.append(distances.topk(k, dim=1, largest=False))
+    return torch.cat([f.values for f in found]).clamp_(min=0).sqrt_(), torch.cat([f.indices for f in found])
+
+
+def neighbours(points: Tensor, k: int) -> Tensor:
+    """Return the k nearest other points of each of `points` (n, d): indices (n, k); fewer where n <= k."""
+    k = min(k, len(points) - 1)
+    _, found = nearest(points, points, k + 1)
+    # A point is its own nearest neighbour, but not always the first one where rows are repeated.
+    own = found == torch.arange(len(points), device=found.device)[:, None]
+    own[:, -1] |= ~own.any(dim=1)
+    return found[~own].view(len(points), k)
+
+
+def affinity(found: np.ndarray) -> sp.csr_array:
+    """Make the symmetric affinity matrix (n, n) of a graph given by neighbours (n, k): 1 if mutual, 1/2 if one-sided."""
+    n, k = found.shape
+    one_sided = sp.csr_array((np.ones(n * k), found.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
+    return (one_sided + one_sided.T) * 0.5
+
+
+def diffusion_map(graph: sp.csr_array, n_vectors: int, seed: int) -> np.ndarray:
+    """Embed the nodes by the leading eigenvectors of D^-1/2 A D^-1/2, weighted by the power `TIME` of their eigenvalues.
+
+    Rows are scaled to length 1, as Ng, Jordan and Weiss (2002) do for spectral clustering; the weights are those of a
+    diffusion of that many steps (Coifman and Lafon 2006). With more vectors than clusters, k-means finds the K largest parts
+    of the graph; with K vectors alone, a fragment of a few nodes takes one of them for itself, and two large parts merge.
+
+    Each connected component is solved by itself: together, their equal eigenvalues would mix their eigenvectors. A row of a
+    component that has none of the leading eigenvectors is 0.
+    """
+    scale = sp.diags_array(1.0 / np.sqrt(np.maximum(graph.sum(axis=1), 1e-12)))
+    normalized = sp.csr_array(scale @ graph @ scale)
+    n_components, component = connected_components(normalized, directed=False)
+    pairs = []
+    for i in range(n_components):
+        members = np.flatnonzero(component == i)
+        values, vectors = leading_eigenpairs(normalized[members][:, members], min(n_vectors, len(members)), seed)
+        # Among equal eigenvalues, the larger component comes first.
+        pairs += [(round(value, 9), len(members), members, vector) for value, vector in zip(values, vectors.T, strict=True)]
+    pairs.sort(key=lambda pair: pair[:2], reverse=True)
+    embedding = np.zeros((graph.shape[0], n_vectors))
+    for column, (value, _, members, vector) in enumerate(pairs[:n_vectors]):
+        embedding[members, column] = vector * max(value, 0.0) ** TIME
+    return embedding / np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
+
+
+def leading_eigenpairs(matrix: sp.csr_array, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k largest eigenvalues (k,) of a symmetric matrix (n, n) and their eigenvectors (n, k)."""
+    n = matrix.shape[0]
+    if n <= max(1000, 4 * k):
+        values, vectors = scipy.linalg.eigh(matrix.toarray(), subset_by_index=(n - k, n - 1))
+        return values, vectors
+    start = np.random.default_rng(seed).uniform(0.5, 1.5, n)
+    try:
+        values, vectors = eigsh(matrix, k=k, which="LA", v0=start, tol=1e-7, ncv=max(4 * k, 60))
+    except ArpackNoConvergence as stopped:
+        values, vectors = stopped.eigenvalues, stopped.eigenvectors
+    return values, vectors
+
+
+def partition(graph: sp.csr_array, n_clusters: int, seed: int, n_init: int = 20) -> np.ndarray:
+    """Cut a graph into parts by spectral clustering: labels (n,) from 0 to n_clusters - 1, or -1 for small fragments."""
+    if n_clusters == 1:
+        return np.zeros(graph.shape[0], dtype=np.int64)
+    points = diffusion_map(graph, min(2 * n_clusters, graph.shape[0]), seed)
+    placed = points.any(axis=1)
+    labels = np.full(len(points), -1)
+    labels[placed] = kmeans(points[placed], n_clusters, seed, n_init)
+    return labels
+
+
+def kmeans(points: np.ndarray, n_clusters: int, seed: int, n_init: int = 10) -> np.ndarray:
+    """Return the labels (n,) of the best of `n_init` runs of k-means from k-means++."""
+    rng = np.random.default_rng(seed)
+    best, lowest = np.zeros(len(points), dtype=np.int64), np.inf
+    for _ in range(n_init):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # empty clusters: such a run has a higher cost and is not kept
+            centres, labels = kmeans2(points, n_clusters, minit="++", rng=rng, iter=100)
+        cost = float(np.square(points - centres[labels]).sum())
+        if cost < lowest:
+            best, lowest = labels.astype(np.int64), cost
+    return best

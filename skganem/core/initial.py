@@ -1,0 +1,141 @@
+"""The initial soft labels w, line 1 of Algorithm 1, and what better beginnings there are.
+
+With uniform w only the networks' random weights break the symmetry between the K clusters, and the seed decides what is
+found. The default, "graph", starts from the data instead: samples and their nearest neighbours form a graph, which is cut
+into K parts where it is thinnest (spectral clustering), or through which known labels spread. Between images, distances
+are taken in features learned from the images themselves.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+import torch.nn.functional as F
+from scipy.sparse.linalg import cg
+from torch import Tensor
+
+from skganem.core import graph
+from skganem.core.data import Source
+from skganem.core.model import Model
+from skganem.core.shapes import is_image
+
+
+class NeighbourGraph:
+    """The nearest neighbours of every sample among at most `graph_size` of them.
+
+    Parameters
+    ----------
+    model : Model
+        Its E-net's features are the coordinates of images; rows are their own coordinates.
+    source : Source
+    n_neighbors, graph_size : int
+    rng : torch.Generator
+        Picks the samples that are in the graph where not all are.
+    keep : Tensor of int, optional
+        Samples that must be in the graph.
+
+    Attributes
+    ----------
+    members : Tensor of shape (m,)
+        Positions in the source of the samples in the graph, ascending.
+    among_members : Tensor of shape (m, k)
+        Each member's neighbours, as positions in `members`.
+    of_all : Tensor of shape (n, k)
+        Each sample's neighbours, as positions in the source.
+    """
+
+    def __init__(
+        self, model: Model, source: Source, n_neighbors: int, graph_size: int, rng: torch.Generator, keep: Tensor | None = None
+    ) -> None:
+        n = len(source)
+        self.members = _choose(n, graph_size, rng, keep)
+        points = coordinates(model, source.subset(self.members) if len(self.members) < n else source)
+        self.among_members = graph.neighbours(points, n_neighbors).cpu()
+        self.of_all = self.members[self.among_members]
+        if len(self.members) < n:
+            found = torch.empty(n, self.of_all.shape[1], dtype=torch.long)
+            for part in torch.arange(n).split(8192):
+                queries = coordinates(model, source.subset(part))
+                found[part] = self.members[graph.nearest(queries, points, found.shape[1])[1].cpu()]
+            found[self.members] = self.of_all
+            self.of_all = found
+
+    def spread(self, member_w: Tensor) -> Tensor:
+        """Give every sample the mean w of its neighbours and, where it has one, its own: (m, K) to (n, K)."""
+        w = torch.zeros(len(self.of_all), member_w.shape[1])
+        w[self.members] = member_w
+        total = w[self.of_all].sum(dim=1) + w
+        return total / total.sum(dim=1, keepdim=True).clamp_(min=1e-12)
+
+
+def _choose(n: int, size: int, rng: torch.Generator, keep: Tensor | None) -> Tensor:
+    if n <= size:
+        return torch.arange(n)
+    order = torch.randperm(n, generator=rng, device=rng.device).cpu()
+    if keep is not None:
+        order = torch.cat([keep, order])
+    chosen = torch.zeros(n, dtype=torch.bool)
+    chosen[order[: max(size, 0 if keep is None else len(keep))]] = True
+    return chosen.nonzero().squeeze(1)
+
+
+def coordinates(model: Model, source: Source) -> Tensor:
+    """Return the points between which neighbours are sought: unit-length features of images, rows as they are."""
+    if not is_image(source.shape):
+        return source.batch(slice(None))
+    return model.collect(source, lambda x: F.normalize(model.e_net.body(x), dim=1))
+
+
+def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int) -> Tensor:
+    """Initial w from the graph alone: the parts of a spectral clustering, softened by each sample's neighbours."""
+    labels = torch.from_numpy(graph.partition(graph.affinity(neighbour_graph.among_members.numpy()), n_clusters, seed))
+    w = F.one_hot(labels.clamp(min=0), n_clusters).float()
+    w[labels < 0] = 1 / n_clusters
+    return neighbour_graph.spread(w)
+
+
+def propagated(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clusters: int) -> Tensor:
+    """Initial w from known labels that spread through the graph.
+
+    Each class is a unit of mass at its labelled samples, which diffuses to their neighbours; a sample's w is its share of
+    each class (Zhou et al. 2004, with alpha 0.99).
+
+    Parameters
+    ----------
+    neighbour_graph : NeighbourGraph
+    known : Tensor of shape (m,)
+        Positions of the labelled samples in the source.
+    labels : Tensor of shape (m,)
+        Their classes, from 0 to n_clusters - 1.
+    n_clusters : int
+    """
+    alpha = 0.99
+    adjacency = graph.affinity(neighbour_graph.among_members.numpy())
+    degree = np.maximum(adjacency.sum(axis=1), 1e-12)
+    scale = sp.diags_array(degree**-0.5)
+    system = sp.eye_array(len(degree)) - alpha * (scale @ adjacency @ scale)
+    position = torch.searchsorted(neighbour_graph.members, known).numpy()
+    mass = np.zeros((len(degree), n_clusters))
+    counts = np.bincount(labels.numpy(), minlength=n_clusters)
+    mass[position, labels.numpy()] = 1.0 / counts[labels.numpy()]
+    spread = np.column_stack([cg(system, column, rtol=1e-5, maxiter=300)[0] for column in mass.T])
+    w = torch.from_numpy(np.maximum(spread, 0.0) + 1e-12).float()
+    return neighbour_graph.spread(w / w.sum(dim=1, keepdim=True))
+
+
+def random_w(n: int, n_clusters: int, rng: torch.Generator) -> Tensor:
+    """Initial w drawn uniformly from the simplex: breaks the symmetry of uniform w."""
+    exponential = -torch.rand(n, n_clusters, generator=rng, device=rng.device).clamp_(min=1e-20).log()
+    return exponential / exponential.sum(dim=1, keepdim=True)
+
+
+def kmeans_w(source: Source, n_clusters: int, graph_size: int, seed: int, rng: torch.Generator) -> Tensor:
+    """Initial w from k-means on the scaled values, run on at most `graph_size` samples: hard labels."""
+    members = _choose(len(source), graph_size, rng, None)
+    points = source.subset(members).batch(slice(None)).flatten(1).cpu()
+    labels = torch.from_numpy(graph.kmeans(points.numpy(), n_clusters, seed))
+    centres = torch.stack([points[labels == i].mean(0) if (labels == i).any() else points[0] for i in range(n_clusters)])
+    parts = torch.arange(len(source)).split(8192)
+    near = [graph.nearest(source.subset(part).batch(slice(None)).flatten(1).cpu(), centres, 1)[1] for part in parts]
+    return F.one_hot(torch.cat(near).squeeze(1), n_clusters).float()

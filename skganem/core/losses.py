@@ -1,0 +1,116 @@
+"""The losses of the paper and of its variants, as pure functions of tensors.
+
+Each returns a scalar to be minimised. D is given by its logits: ``D_i(x) = sigmoid(logits[:, i])``, so that
+``sigma^{-1}[D_i(x)]`` is the logit itself. The discriminator has K + 1 units; the last tells real from generated
+(Section 4.3.2, "an extra output unit").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+#: (logits of generated samples (n, K + 1), their classes (n,)) -> scalar
+GeneratorLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+#: (real logits (n, K + 1), w (n, K), generated logits (m, K + 1), their classes (m,)) -> scalar
+DiscriminatorLoss: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+#: Largest logit whose exponential Eq. 1 takes: exp(10) is 22,026.
+LOGIT_BOUND = 10.0
+
+
+def _own(logits: Tensor, c: Tensor) -> Tensor:
+    """Pick each sample's logit of its own class: (n, K + 1), (n,) to (n,)."""
+    return logits.gather(1, c[:, None]).squeeze(1)
+
+
+def generator_likelihood(logits: Tensor, c: Tensor) -> Tensor:
+    r"""Eq. 1, :math:`-\frac12 E \exp\{\sigma^{-1}[D_c(G(z, c))]\}`, and the same for the real/fake unit.
+
+    With an optimal D its gradient is that of the Kullback-Leibler divergence. Logits are bounded at `LOGIT_BOUND`: the
+    exponential can't overflow, and a sample whose logit is above the bound exerts no force.
+    """
+    units = torch.stack([_own(logits, c), logits[:, -1]]).clamp(max=LOGIT_BOUND)
+    return -0.5 * units.exp().mean(dim=1).sum()
+
+
+def generator_normalized_likelihood(logits: Tensor, c: Tensor) -> Tensor:
+    r"""Eq. 1 in logarithmic form, :math:`-\log E \exp\{\sigma^{-1}[D_c(G(z, c))]\}`.
+
+    The gradient is that of Eq. 1 divided by the expectation itself: the same direction, a scale that neither overflows
+    nor vanishes, whatever the discriminator's confidence (self-normalised importance weights).
+    """
+    return -torch.stack([_own(logits, c), logits[:, -1]]).logsumexp(dim=1).sum()
+
+
+def generator_non_saturating(logits: Tensor, c: Tensor) -> Tensor:
+    """-log D_c(G(z, c)), and the same for the real/fake unit: the usual objective of GANs."""
+    return F.softplus(-_own(logits, c)).mean() + F.softplus(-logits[:, -1]).mean()
+
+
+def generator_one_hot(logits: Tensor, c: Tensor) -> Tensor:
+    """The released code's form: cross-entropy of all K + 1 units with the one-hot class (real/fake unit: real)."""
+    target = F.one_hot(c, logits.shape[1]).to(logits.dtype)
+    target[:, -1] = 1.0
+    return F.binary_cross_entropy_with_logits(logits, target)
+
+
+def _real_or_fake(real: Tensor, fake: Tensor) -> Tensor:
+    """Cross-entropy of the real/fake unit."""
+    return F.softplus(-real[:, -1]).mean() + F.softplus(fake[:, -1]).mean()
+
+
+def discriminator_all(real: Tensor, w: Tensor, fake: Tensor, c: Tensor) -> Tensor:
+    r"""Eq. 2 (negated): every unit sees the generated samples of every class.
+
+    :math:`E_{c,z} \sum_i \log(1 - D_i(G(z, c))) + E_x \sum_i w_i \log D_i(x)`.
+    """
+    return F.softplus(fake[:, :-1]).sum(1).mean() + (w * F.softplus(-real[:, :-1])).sum(1).mean() + _real_or_fake(real, fake)
+
+
+def discriminator_own(real: Tensor, w: Tensor, fake: Tensor, c: Tensor) -> Tensor:
+    r"""Eq. 18 (negated): unit i sees the generated samples of class i only. This is the objective that is proved.
+
+    :math:`\sum_i E_x w_i \log D_i(x) + E_{P_{f_i}} \log(1 - D_i(x))`, both expectations with the weight of class i.
+    """
+    return F.softplus(_own(fake, c)).mean() + (w * F.softplus(-real[:, :-1])).sum(1).mean() + _real_or_fake(real, fake)
+
+
+def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """CE{softmax(logits), target} of each row, for soft targets (n, K): (n,)."""
+    return -(target * F.log_softmax(logits, dim=1)).sum(1)
+
+
+def e_net_loss(logits: Tensor, c: Tensor) -> Tensor:
+    """Eq. 5: cross-entropy of E(G(z, c)) with the class c that was asked for."""
+    return F.cross_entropy(logits, c)
+
+
+def normalized_temperature_cross_entropy(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    """NT-Xent (Chen et al. 2020, SimCLR, Eq. 1): each view must find its partner among all other views.
+
+    Parameters
+    ----------
+    a, b : Tensor of shape (n, m)
+        Projections of two views of the same n samples; row i of `a` and row i of `b` belong together.
+    temperature : float
+        Divides the cosine similarities.
+    """
+    views = F.normalize(torch.cat([a, b]), dim=1)
+    similarity = views @ views.T / temperature
+    similarity = similarity.masked_fill(torch.eye(len(views), dtype=torch.bool, device=views.device), -torch.inf)
+    partner = torch.arange(len(views), device=views.device).roll(len(a))
+    return F.cross_entropy(similarity, partner)
+
+
+GENERATOR_LOSSES: dict[str, GeneratorLoss] = {
+    "likelihood": generator_likelihood,
+    "normalized_likelihood": generator_normalized_likelihood,
+    "non_saturating": generator_non_saturating,
+    "one_hot": generator_one_hot,
+}
+DISCRIMINATOR_LOSSES: dict[str, DiscriminatorLoss] = {"all": discriminator_all, "own": discriminator_own}

@@ -1,0 +1,128 @@
+"""The trained networks, and everything they compute for data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skganem.core.data import Source
+from skganem.core.networks import Classifier, Generator, Networks
+from skganem.core.runtime import evaluating, seeded
+from skganem.core.shapes import Shape
+
+#: Rows that go through a network at once when predicting; never another number, so that no answer depends on it.
+CHUNK = {"cpu": 256}
+DEVICE_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What it takes to build the networks, apart from their weights."""
+
+    shape: Shape
+    n_clusters: int
+    n_noise: int
+    width: int
+    n_components: int | None = None
+
+
+class Model:
+    """G, D, E and phi: theta of the paper, and eta.
+
+    Parameters
+    ----------
+    layout : Layout
+    networks : Networks
+    seed : int
+        Of the initial weights. Those of the E-net's features do not depend on the number of clusters.
+    device : torch.device
+    """
+
+    def __init__(self, layout: Layout, networks: Networks, seed: int, device: torch.device) -> None:
+        self.layout, self.device = layout, device
+        shape, n_clusters, width = layout.shape, layout.n_clusters, layout.width
+        with seeded(seed):
+            e_body = networks.e_net(shape, width)
+            n_features = count_features(e_body, shape)
+            self.e_net = Classifier(e_body, n_features, n_clusters, layout.n_components)
+            d_body = networks.discriminator(shape, width)
+            self.discriminator = Classifier(d_body, count_features(d_body, shape), n_clusters + 1)
+            body = networks.generator(shape, layout.n_noise + n_clusters, width)
+            self.generator = Generator(body, n_clusters, layout.n_noise)
+        self.phi = torch.full((n_clusters,), 1 / n_clusters, device=device)
+        self.to(device)
+
+    def modules(self) -> tuple[Generator, Classifier, Classifier]:
+        """Return G, D and E."""
+        return self.generator, self.discriminator, self.e_net
+
+    def to(self, device: torch.device) -> Model:
+        """Move to a device, in place."""
+        self.device, self.phi = device, self.phi.to(device)
+        for module in self.modules():
+            # Channels-last convolutions are the faster ones on CPUs and GPUs alike.
+            module.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        return self
+
+    def noise(self, n: int, rng: torch.Generator) -> Tensor:
+        """Draw z (n, n_noise), uniform in [-1, 1]."""
+        return torch.rand(n, self.layout.n_noise, generator=rng, device=rng.device) * 2 - 1
+
+    @torch.no_grad()
+    def sample(self, c: Tensor, rng: torch.Generator) -> Tensor:
+        """Generate a sample (n, \\*shape) of each class in c (n,), in chunks."""
+        with evaluating(self.generator):
+            return torch.cat([self.generator(self.noise(len(part), rng), part) for part in c.split(1024)])
+
+    def posterior(self, source: Source) -> Tensor:
+        """Return w = P(c|x) (Eq. 4), float32 (n, K), for all samples of a source."""
+        return self.collect(source, lambda x: torch.softmax(self.e_net(x), dim=1))
+
+    def features(self, source: Source) -> Tensor:
+        """Return the output of layer r (Section 5.4), float32 (n, n_components), for all samples of a source."""
+        return self.collect(source, self.e_net.features)
+
+    @torch.no_grad()
+    def collect(self, source: Source, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """Apply `compute`, which uses the E-net, to all samples of a source in chunks; the results, concatenated."""
+        with evaluating(self.e_net):
+            return torch.cat([compute(x)[:n].float() for x, n in self._chunks(source)])
+
+    def _chunks(self, source: Source) -> Iterator[tuple[Tensor, int]]:
+        """Yield chunks of one size, the last one padded: kernels, and so the last digits, depend on the size."""
+        size = CHUNK.get(self.device.type, DEVICE_CHUNK)
+        for start in range(0, len(source), size):
+            x = source.batch(slice(start, start + size))
+            n = len(x)
+            if n < size:
+                x = torch.cat([x, x[:1].expand(size - n, *x.shape[1:])])
+            yield x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x.contiguous(), n
+
+    def to_numpy(self) -> dict[str, np.ndarray]:
+        """Return all weights and phi as NumPy arrays by name."""
+        state = {"phi": self.phi.cpu().numpy().copy()}
+        for prefix, module in zip(("generator", "discriminator", "e_net"), self.modules(), strict=True):
+            for name, value in module.state_dict().items():
+                state[f"{prefix}.{name}"] = value.detach().cpu().contiguous().numpy().copy()
+        return state
+
+    def from_numpy(self, state: dict[str, np.ndarray]) -> Model:
+        """Load what `to_numpy` returned; every name and shape must match."""
+        self.phi = torch.from_numpy(np.array(state["phi"])).to(self.device)
+        for prefix, module in zip(("generator", "discriminator", "e_net"), self.modules(), strict=True):
+            part = {k.removeprefix(prefix + "."): v for k, v in state.items() if k.startswith(prefix + ".")}
+            module.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in part.items()})
+        return self
+
+
+def count_features(body: nn.Module, shape: Shape) -> int:
+    """Count the features that a network yields for samples of a shape."""
+    with evaluating(body), torch.no_grad():
+        out: Tensor = body(torch.zeros(1, *shape))
+    if out.dim() != 2:
+        raise ValueError(f"a feature network must map (n, {', '.join(map(str, shape))}) to (n, m), got {tuple(out.shape)}")
+    return out.shape[1]

@@ -1,0 +1,185 @@
+"""What the paper leaves open, and what it fixes, as one record: a recipe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from skganem.core.augment import Augmentation
+from skganem.core.losses import DISCRIMINATOR_LOSSES, GENERATOR_LOSSES, DiscriminatorLoss, GeneratorLoss
+from skganem.core.networks import PAPER_NETWORKS, Networks
+
+#: (discriminator, real batch, its w, step) -> penalty added to L_D; or the names "clip", "r1"
+Lipschitz = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All settings of the EM loop that are not the data's.
+
+    The fields' defaults are the recipe "default". `Recipe.paper` gives the paper's own settings. Any field can be
+    changed with `but`, for example ``Recipe().but(width=64, lipschitz=None)``.
+
+    Parameters
+    ----------
+    max_iter : int
+        EM iterations at most (n in Algorithm 1).
+    tol : float
+        Training ends early when at most this share of the samples has changed its most probable class in each of the
+        last two EM iterations.
+    m_epochs, min_m_steps, max_m_steps : int
+        Passes over the data in an M-step (p in Algorithm 1), and the least and largest number of batches they may come to.
+    e_steps : int
+        Batches of an E-step (q in Algorithm 1).
+    e_rounds, e_tol : int, float
+        An E-step is repeated, up to `e_rounds` times, until the E-net's classes of real samples differ from those of w in at
+        most `e_tol` of the samples (only with `consistency`).
+    batch_size, e_batch_size : int
+        Real samples, and as many generated ones, in a batch of the M-step and of the E-step.
+    width : int
+        Filters of the networks' first layer (see `skganem.core.networks`).
+    n_noise : int
+        Length of the generator's noise z, uniform in [-1, 1].
+    networks : Networks
+        The factories of the three networks.
+    generator_loss : str or callable (logits, c) -> scalar
+        L_G: "likelihood" (Eq. 1), "normalized_likelihood", "non_saturating" or "one_hot" (the released code).
+    discriminator_loss : str or callable (real logits, w, generated logits, c) -> scalar
+        L_D: "all" (Eq. 2) or "own" (Eq. 18).
+    lipschitz : {"clip", "r1", None} or callable (discriminator, x, w, step) -> scalar
+        What keeps the GAN smooth (Section 4.4): "clip" bounds the generator's weights to [-clip, clip]; "r1" penalises
+        the discriminator's gradient at real samples (Mescheder et al. 2018); a callable's value is added to L_D.
+    clip, r1_gamma : float
+        The settings of these two.
+    optimizer : {"rmsprop", "adam"}
+    learning_rates : tuple of 3 floats
+        Of G, D and E.
+    decay : float or None
+        Learning rates are multiplied by it after every EM iteration; None lowers them to nearly 0 over `max_iter`
+        iterations along a cosine.
+    init : {"graph", "kmeans", "random", "uniform"}
+        The initial soft labels w; Algorithm 1 has "uniform".
+    augmentation : {"auto", None} or callable (x, index, rng) -> x'
+        The changes under which an E-net's answer must stay the same. "auto" warps images and mixes rows with their
+        neighbours.
+    generated : float
+        Weight of the E-step's term on generated samples (Eq. 5).
+    weigh_generated : bool
+        Weigh each generated sample of that term by the discriminator's opinion of it.
+    n_unheard : int
+        E-steps at the beginning without that term, while the generator has not yet learned.
+    consistency : float
+        Weight of the E-step's term on real samples, CE{E(x'), w(x)} with x' a changed x and w the previous E-step's.
+    sharpening : float
+        The power to which w is raised in that term; 1 leaves w as it is.
+    e_epsilon : float or None
+        Instead of labels in every batch: at the end of an E-step, train the E-net on the labelled samples until its error
+        on them is at most this (Section 5.3). None mixes labelled samples into every batch.
+    representation_steps : int
+        Batches of the self-supervised training that gives the E-net its first features (images with an augmentation and
+        ``init="graph"`` only).
+    representation_batch_size, representation_rate, temperature : int, float, float
+        Its batch size, learning rate and NT-Xent temperature.
+    n_neighbors : int
+        Neighbours of a sample in the graph.
+    graph_size : int
+        Samples in the graph at most; the others take their labels from their neighbours in it.
+    """
+
+    max_iter: int = 12
+    tol: float = 1e-3
+    m_epochs: int = 1
+    min_m_steps: int = 100
+    max_m_steps: int = 300
+    e_steps: int = 100
+    e_rounds: int = 5
+    e_tol: float = 0.05
+    batch_size: int = 64
+    e_batch_size: int = 128
+    width: int = 32
+    n_noise: int = 62
+    networks: Networks = Networks()
+    generator_loss: str | GeneratorLoss = "normalized_likelihood"
+    discriminator_loss: str | DiscriminatorLoss = "own"
+    lipschitz: str | Lipschitz | None = None
+    clip: float = 0.1
+    r1_gamma: float = 1.0
+    optimizer: str = "adam"
+    learning_rates: tuple[float, float, float] = (1e-3, 1e-3, 1e-3)
+    decay: float | None = None
+    init: str = "graph"
+    augmentation: str | Augmentation | None = "auto"
+    generated: float = 1.0
+    weigh_generated: bool = True
+    n_unheard: int = 5
+    consistency: float = 1.0
+    sharpening: float = 2.0
+    e_epsilon: float | None = None
+    representation_steps: int = 800
+    representation_batch_size: int = 256
+    representation_rate: float = 4e-3
+    temperature: float = 0.5
+    n_neighbors: int = 15
+    graph_size: int = 20_000
+
+    @classmethod
+    def paper(cls) -> Recipe:
+        """Return the settings of Section 5.1 and Appendix B.1: uniform w, RMSprop, clipping, 5 epochs, 1000 E steps.
+
+        The paper leaves open the bound of the clipping (ours keeps the weights' initial spread of 0.02 five-fold), the
+        number of EM iterations ("converges within 20", its slides) and the batch size (64 in Section 5.1, 70 in
+        Appendix B.1; ours is 64).
+        """
+        return cls(
+            max_iter=20, tol=0.0, m_epochs=5, min_m_steps=1, max_m_steps=10**9, e_steps=1000, batch_size=64,
+            e_batch_size=256, width=64, generator_loss="likelihood", discriminator_loss="all", lipschitz="clip",
+            optimizer="rmsprop", learning_rates=(2e-4, 2e-4, 2e-4), decay=0.98, init="uniform", augmentation=None,
+            weigh_generated=False, n_unheard=0, consistency=0.0, e_epsilon=0.05,
+            networks=PAPER_NETWORKS,
+        )  # fmt: skip
+
+    @classmethod
+    def released(cls) -> Recipe:
+        """Return the settings of the authors' released code where it differs from the paper.
+
+        Adam with rates 6e-4, 2e-4 and 6e-5, the cross-entropy of all K + 1 units as L_G, no clipping, batches of 70 and
+        200.
+        """
+        return cls.paper().but(
+            generator_loss="one_hot", lipschitz=None, optimizer="adam", learning_rates=(6e-4, 2e-4, 6e-5),
+            batch_size=70, e_batch_size=200,
+        )  # fmt: skip
+
+    def but(self, **changes: Any) -> Recipe:
+        """Return a copy with some fields changed; a value of None leaves the field as it is where None means nothing."""
+        known = {field.name for field in fields(self)}
+        unknown = sorted(set(changes) - known)
+        if unknown:
+            raise ValueError(f"a recipe has no {', '.join(unknown)}; its fields are {', '.join(sorted(known))}")
+        return replace(self, **changes)
+
+    def objectives(self) -> tuple[GeneratorLoss, DiscriminatorLoss]:
+        """Look up L_G and L_D."""
+        generator, discriminator = self.generator_loss, self.discriminator_loss
+        return (
+            GENERATOR_LOSSES[generator] if isinstance(generator, str) else generator,
+            DISCRIMINATOR_LOSSES[discriminator] if isinstance(discriminator, str) else discriminator,
+        )
+
+    def rate_factor(self, iteration: int) -> float:
+        """Return the factor of the learning rates in an EM iteration, counted from 0."""
+        if self.decay is not None:
+            return self.decay**iteration
+        return 0.5 + 0.5 * math.cos(math.pi * min(iteration / self.max_iter, 1.0))
+
+    def m_steps(self, n: int) -> int:
+        """Return the number of batches in an M-step over n samples."""
+        per_epoch = max(1, round(n / self.batch_size))
+        return min(max(self.m_epochs * per_epoch, self.min_m_steps), self.max_m_steps)
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {"default": Recipe, "paper": Recipe.paper, "released": Recipe.released}

@@ -1,0 +1,61 @@
+"""Features of images without labels: what lies under the neighbour graph, and where the E-net starts from."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from skganem.core.augment import Augmentation
+from skganem.core.data import Source, endless_batches
+from skganem.core.losses import normalized_temperature_cross_entropy
+from skganem.core.model import Model
+from skganem.core.recipe import Recipe
+from skganem.core.runtime import autocast, seeded
+
+N_PROJECTED = 64
+
+
+def learn_features(
+    model: Model, source: Source, recipe: Recipe, augment: Augmentation, rng: torch.Generator, dtype: torch.dtype
+) -> list[float]:
+    """Train the E-net's features to tell which two changed images show the same original (SimCLR, Chen et al. 2020).
+
+    Returns
+    -------
+    list of float
+        The loss of each step.
+    """
+    body = model.e_net.body
+    head = projection_head(model.e_net.n_features, rng.initial_seed()).to(model.device)
+    optimizer = torch.optim.Adam([*body.parameters(), *head.parameters()], lr=recipe.representation_rate, betas=(0.9, 0.99))
+    n_steps = recipe.representation_steps
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, n_steps))
+    losses = []
+    body.train()
+    for index in endless_batches(len(source), recipe.representation_batch_size, n_steps, rng):
+        x = source.batch(index)
+        views = torch.cat([augment(x, index, rng), augment(x, index, rng)])
+        with autocast(model.device, dtype):
+            projected = head(body(views.contiguous(memory_format=torch.channels_last)))
+        loss = normalized_temperature_cross_entropy(*projected.float().chunk(2), recipe.temperature)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.detach())
+    body.eval()
+    return [float(loss) for loss in losses]
+
+
+def projection_head(n_features: int, seed: int) -> nn.Sequential:
+    """Build the layers between the features and the contrastive loss; they are dropped afterwards."""
+    with seeded(seed):
+        hidden = [nn.Linear(n_features, n_features), nn.BatchNorm1d(n_features), nn.LeakyReLU(0.2)]
+        return nn.Sequential(*hidden, nn.Linear(n_features, N_PROJECTED))
+
+
+def warm_cosine(step: int, n_steps: int, warm: int = 50) -> float:
+    """Return the factor of the learning rate at a step: up over `warm` steps, then down along a cosine."""
+    return min(1.0, (step + 1) / warm) * (0.5 + 0.5 * math.cos(math.pi * min(step / max(n_steps, 1), 1.0)))
