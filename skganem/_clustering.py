@@ -1,11 +1,12 @@
 """GAN-EM clustering."""
 
+from numbers import Integral
+
 import numpy as np
 import torch
 from sklearn.base import ClusterMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted
-from numbers import Integral
 
 from skganem._base import BaseGANEM
 from skganem._input import as_rows, unchanged_on_error

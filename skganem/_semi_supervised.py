@@ -1,6 +1,5 @@
 """GAN-EM classification with few labels."""
 
-import numpy as np
 import torch
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils.validation import check_is_fitted

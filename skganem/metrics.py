@@ -1,6 +1,5 @@
 """The error rate by which clusterings are compared with known classes."""
 
-import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import contingency_matrix
 from sklearn.utils import check_consistent_length, column_or_1d

@@ -39,7 +39,7 @@ class Scaling:
         else:
             extremes = [(float(part.min()), float(part.max())) for part in _chunks(array)]
             low, high = min(e[0] for e in extremes), max(e[1] for e in extremes)
-        return cls(np.float64((low + high) / 2), (high - low) / 2 or 1.0)
+        return cls(np.asarray((low + high) / 2), (high - low) / 2 or 1.0)
 
     @classmethod
     def _of_rows(cls, array: np.ndarray) -> Scaling:
@@ -51,10 +51,11 @@ class Scaling:
         return cls(np.asarray(mean), scale)
 
     def undo(self, samples: Tensor) -> np.ndarray:
-        """Turn samples (n, \*shape) of the networks back into rows (n, d) of the caller's range, in float64."""
+        r"""Turn samples (n, \*shape) of the networks back into rows (n, d) of the caller's range, in float64."""
         rows = samples.permute(0, 2, 3, 1) if samples.dim() == 4 else samples
         values: np.ndarray = rows.reshape(len(samples), -1).cpu().double().numpy()
-        return values * self.scale + self.offset
+        unscaled: np.ndarray = values * self.scale + self.offset
+        return unscaled
 
 
 def _chunks(array: np.ndarray) -> Iterator[np.ndarray]:

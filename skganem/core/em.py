@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -16,9 +17,13 @@ from skganem.core.data import Source, endless_batches
 from skganem.core.losses import e_net_loss, soft_cross_entropy
 from skganem.core.model import Model
 from skganem.core.recipe import Recipe
-from skganem.core.runtime import autocast, evaluating, frozen
+from skganem.core.runtime import autocast, frozen
 
 R1_INTERVAL = 8
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": partial(torch.optim.Adam, betas=(0.5, 0.999), fused=True),
+    "rmsprop": torch.optim.RMSprop,
+}
 
 
 @dataclass
@@ -52,7 +57,7 @@ class Training:
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        make = {"adam": _adam, "rmsprop": torch.optim.RMSprop}[self.recipe.optimizer]
+        make = OPTIMIZERS[self.recipe.optimizer]
         rates = self.recipe.learning_rates
         self.optimizers = [make(net.parameters(), lr=lr) for net, lr in zip(self.model.modules(), rates, strict=True)]
         self.labels = self.labels.to(self.model.device)
@@ -68,10 +73,6 @@ class Training:
     def heard(self) -> float:
         """Weight of the generated samples in this E-step: the recipe's, once the generator has learned for a while."""
         return self.recipe.generated if self.iteration >= self.recipe.n_unheard else 0.0
-
-
-def _adam(parameters: Any, lr: float) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, lr=lr, betas=(0.5, 0.999))
 
 
 class Divergence(ArithmeticError):
@@ -154,7 +155,8 @@ def m_step(training: Training, w: Tensor) -> tuple[float, float]:
             clip_weights(generator, recipe.clip)
         total += torch.stack([loss_g.detach(), loss_d.detach()])
     generator.eval(), discriminator.eval()
-    return tuple(finite(total / n_steps))
+    loss_g, loss_d = finite(total / n_steps).tolist()
+    return loss_g, loss_d
 
 
 def e_step(training: Training, w: Tensor) -> float:
@@ -176,7 +178,7 @@ def e_step(training: Training, w: Tensor) -> float:
         recalibrate(training)
         if not recipe.consistency or disagreement(training, w) <= recipe.e_tol:
             break
-    return finite(torch.stack(losses).mean())[0]
+    return float(finite(torch.stack(losses).mean()))
 
 
 def e_batch(training: Training, index: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -287,7 +289,7 @@ def memory_format(x: Tensor) -> torch.memory_format:
 def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     """Take one step down the gradient of a loss."""
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     optimizer.step()
 
 
@@ -382,15 +384,14 @@ def describe(new_w: Tensor, w: Tensor) -> dict[str, float]:
 
 
 def settled(training: Training) -> bool:
-    """Tell whether the last two iterations changed no more labels than the recipe's tol."""
-    last = training.history[-2:]
+    """Tell whether the last two iterations, the generator heard, changed no more labels than the recipe's tol."""
+    last = training.history[training.recipe.n_unheard :][-2:]
     tol = training.recipe.tol
     return tol > 0 and len(last) == 2 and all(r["change"] <= tol and r["n_empty"] == 0 for r in last)
 
 
-def finite(values: Tensor) -> list[float]:
-    """Return the values as floats; raise `Divergence` if one is infinite or NaN."""
-    if not torch.isfinite(values).all():
+def finite(losses: Tensor) -> Tensor:
+    """Return the losses; raise `Divergence` if one is infinite or NaN."""
+    if not torch.isfinite(losses).all():
         raise Divergence("a loss became infinite or NaN")
-    out: list[float] = values.reshape(-1).tolist()
-    return out
+    return losses

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from skganem.core import initial
@@ -133,7 +132,8 @@ def agreement(training: Training, n_samples: int = 8192) -> float:
     """
     source, model = training.source, training.model
     joint = torch.zeros(model.layout.n_clusters, model.layout.n_clusters, device=model.device)
-    for index in torch.arange(len(source)).split(256)[: -(-n_samples // 256)]:
+    order = torch.randperm(len(source), generator=training.rng, device=source.device)
+    for index in order[:n_samples].split(256):
         x = source.batch(index)
         changed = x if training.augment is None else training.augment(x, index, training.rng)
         joint += torch.softmax(model.e_net(x), 1).T @ torch.softmax(model.e_net(changed), 1)

@@ -73,7 +73,8 @@ def diffusion_map(graph: sp.csr_array, n_vectors: int, seed: int) -> np.ndarray:
     embedding = np.zeros((graph.shape[0], n_vectors))
     for column, (value, _, members, vector) in enumerate(pairs[:n_vectors]):
         embedding[members, column] = vector * max(value, 0.0) ** TIME
-    return embedding / np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
+    lengths = np.linalg.norm(embedding, axis=1, keepdims=True)
+    return np.asarray(embedding / np.maximum(lengths, 1e-12))
 
 
 def leading_eigenpairs(matrix: sp.csr_array, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

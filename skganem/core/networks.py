@@ -182,6 +182,7 @@ class Networks:
     e_net: Callable[[Shape, int], nn.Module] = e_net_features
 
 
+DEFAULT_NETWORKS = Networks()
 #: The networks of the paper's tables.
 PAPER_NETWORKS = Networks(generator, table_features, table_features)
 

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from skganem.core.augment import Augmentation
 from skganem.core.losses import DISCRIMINATOR_LOSSES, GENERATOR_LOSSES, DiscriminatorLoss, GeneratorLoss
-from skganem.core.networks import PAPER_NETWORKS, Networks
+from skganem.core.networks import DEFAULT_NETWORKS, PAPER_NETWORKS, Networks
 
 #: (discriminator, real batch, its w, step) -> penalty added to L_D; or the names "clip", "r1"
 Lipschitz = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recipe:
     """All settings of the EM loop that are not the data's.
 
@@ -102,7 +102,7 @@ class Recipe:
     e_batch_size: int = 128
     width: int = 32
     n_noise: int = 62
-    networks: Networks = Networks()
+    networks: Networks = DEFAULT_NETWORKS
     generator_loss: str | GeneratorLoss = "normalized_likelihood"
     discriminator_loss: str | DiscriminatorLoss = "own"
     lipschitz: str | Lipschitz | None = None
@@ -154,8 +154,13 @@ class Recipe:
             batch_size=70, e_batch_size=200,
         )  # fmt: skip
 
+    def __repr__(self) -> str:
+        """Show the fields that differ from the default recipe."""
+        changed = [f"{f.name}={_short(getattr(self, f.name))}" for f in fields(self) if getattr(self, f.name) != f.default]
+        return f"Recipe({', '.join(changed)})"
+
     def but(self, **changes: Any) -> Recipe:
-        """Return a copy with some fields changed; a value of None leaves the field as it is where None means nothing."""
+        """Return a copy with some fields changed."""
         known = {field.name for field in fields(self)}
         unknown = sorted(set(changes) - known)
         if unknown:
@@ -180,6 +185,13 @@ class Recipe:
         """Return the number of batches in an M-step over n samples."""
         per_epoch = max(1, round(n / self.batch_size))
         return min(max(self.m_epochs * per_epoch, self.min_m_steps), self.max_m_steps)
+
+
+def _short(value: Any) -> str:
+    """Show functions by their names, which unlike their addresses are the same in every process."""
+    if isinstance(value, Networks):
+        return f"Networks({', '.join(_short(getattr(value, f.name)) for f in fields(value))})"
+    return str(getattr(value, "__qualname__", None) or repr(value))
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {"default": Recipe, "paper": Recipe.paper, "released": Recipe.released}

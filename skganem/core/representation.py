@@ -39,9 +39,10 @@ def learn_features(
         views = torch.cat([augment(x, index, rng), augment(x, index, rng)])
         with autocast(model.device, dtype):
             projected = head(body(views.contiguous(memory_format=torch.channels_last)))
-        loss = normalized_temperature_cross_entropy(*projected.float().chunk(2), recipe.temperature)
+        a, b = projected.float().chunk(2)
+        loss = normalized_temperature_cross_entropy(a, b, recipe.temperature)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         schedule.step()
         losses.append(loss.detach())

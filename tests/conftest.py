@@ -1,0 +1,46 @@
+import os
+
+import pytest
+import torch
+from sklearn.datasets import load_digits, make_blobs, make_moons
+
+from skganem import Recipe
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    """Tests run side by side; torch's own threads would only get in each other's way."""
+    torch.set_num_threads(1)
+
+
+def fast_recipe(**changes):
+    """Make a recipe that runs through all of the code in well under a second."""
+    small = {
+        "max_iter": 2, "min_m_steps": 3, "max_m_steps": 5, "e_steps": 10, "e_rounds": 2, "width": 8, "n_unheard": 1,
+        "representation_steps": 5, "batch_size": 32, "e_batch_size": 32, "representation_batch_size": 32,
+    }  # fmt: skip
+    return Recipe().but(**{**small, **changes})
+
+
+@pytest.fixture
+def fast():
+    return fast_recipe()
+
+
+@pytest.fixture(scope="session")
+def blobs():
+    return make_blobs(150, centers=3, n_features=4, cluster_std=0.8, random_state=0)
+
+
+@pytest.fixture(scope="session")
+def moons():
+    return make_moons(400, noise=0.05, random_state=0)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """300 images (300, 8, 8), values 0 to 16, and their classes."""
+    X, y = load_digits(return_X_y=True)
+    return X[:300].reshape(-1, 8, 8), y[:300]

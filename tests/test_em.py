@@ -1,0 +1,296 @@
+"""The EM loop, its two steps, and every seam at which a part can be exchanged."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from skganem import Networks, Recipe
+from skganem.core import em
+from skganem.core.augment import ImageWarp
+from skganem.core.data import Scaling, Source
+from skganem.core.fit import Problem, fit
+from skganem.core.model import Layout, Model
+
+from .conftest import fast_recipe
+
+CPU = torch.device("cpu")
+
+
+def source_of(X, shape=None):
+    X = np.asarray(X).reshape(len(X), -1)
+    shape = shape or (X.shape[1],)
+    return Source(X, shape, Scaling.of(X, shape), CPU)
+
+
+def training_of(X, n_clusters=3, shape=None, **changes):
+    source, recipe = source_of(X, shape), fast_recipe(**changes)
+    model = Model(Layout(source.shape, n_clusters, recipe.n_noise, recipe.width), recipe.networks, 0, CPU)
+    return em.Training(model, source, recipe, torch.Generator().manual_seed(0), torch.float32)
+
+
+def weights(module):
+    return torch.cat([p.detach().flatten().clone() for p in module.parameters()])
+
+
+def one_hot(y, n_clusters):
+    return torch.nn.functional.one_hot(torch.as_tensor(y), n_clusters).float()
+
+
+def test_each_step_trains_its_own_networks_only(blobs):
+    training = training_of(blobs[0], n_unheard=0)
+    w = one_hot(blobs[1], 3)
+    before = [weights(m) for m in training.model.modules()]
+    em.m_step(training, w)
+    after_m = [weights(m) for m in training.model.modules()]
+    assert not torch.equal(before[0], after_m[0])
+    assert not torch.equal(before[1], after_m[1])
+    assert torch.equal(before[2], after_m[2])
+    em.e_step(training, w)
+    after_e = [weights(m) for m in training.model.modules()]
+    assert torch.equal(after_m[0], after_e[0])
+    assert torch.equal(after_m[1], after_e[1])
+    assert not torch.equal(after_m[2], after_e[2])
+
+
+def test_the_generator_learns_the_clusters(blobs):
+    """After M-steps with known w, the samples of each class lie where that class lies."""
+    X, y = blobs
+    training = training_of(X, min_m_steps=400, max_m_steps=400, width=16)
+    em.m_step(training, one_hot(y, 3))
+    x = training.source.batch(slice(None))
+    centres = torch.stack([x[torch.as_tensor(y == i)].mean(0) for i in range(3)])
+    generated = training.model.sample(torch.arange(3).repeat_interleave(200), torch.Generator().manual_seed(1))
+    nearest = torch.cdist(generated, centres).argmin(1)
+    assert (nearest == torch.arange(3).repeat_interleave(200)).float().mean() > 0.9
+
+
+def test_the_e_net_learns_from_generated_samples_alone(blobs):
+    """Eq. 5 by itself: with a perfect generator, E labels real samples without ever having seen one."""
+    X, y = blobs
+    training = training_of(X, n_unheard=0, consistency=0.0, weigh_generated=False, e_steps=300, width=16)
+    x = training.source.batch(slice(None))
+
+    class Resample(nn.Module):
+        def forward(self, zc):
+            c = zc[:, -3:].argmax(1).numpy()
+            pick = (zc[:, 0].numpy() + 1) / 2
+            pools = [np.flatnonzero(y == i) for i in range(3)]
+            return x[[pools[i][int(p * (len(pools[i]) - 1))] for i, p in zip(c, pick)]]
+
+    training.model.generator.body = Resample()
+    em.e_step(training, torch.full((len(X), 3), 1 / 3))
+    assert (training.model.posterior(training.source).argmax(1).numpy() == y).mean() > 0.95
+
+
+def test_phi_is_the_share_of_each_cluster(blobs):
+    training = training_of(blobs[0], max_iter=1)
+    w = torch.rand(len(blobs[0]), 3)
+    w /= w.sum(1, keepdim=True)
+    em.expectation_maximization(training, w.clone())
+    np.testing.assert_allclose(training.history[0]["phi"], w.mean(0).numpy(), rtol=1e-6)
+
+
+def test_classes_are_drawn_by_phi_and_uniformly():
+    rng = torch.Generator().manual_seed(0)
+    phi = torch.tensor([0.5, 0.3, 0.0, 0.2])
+    counts = torch.bincount(em.classes_by_prior(phi, 1000, rng), minlength=4)
+    assert (counts - 1000 * phi).abs().max() <= 1
+    counts = torch.bincount(em.balanced_classes(65, 4, rng), minlength=4)
+    assert counts.max() - counts.min() <= 1
+
+
+def test_uniform_w_is_not_taught_to_the_e_net(blobs):
+    assert em.certainty(torch.full((2, 4), 0.25)).abs().max() == 0
+    assert torch.equal(em.certainty(one_hot([0, 3], 4)), torch.ones(2))
+    assert torch.equal(em.certainty(torch.ones(2, 1)), torch.zeros(2))
+
+
+def test_generated_samples_weigh_one_when_the_discriminator_cannot_tell(blobs):
+    training = training_of(blobs[0])
+    for parameter in training.model.discriminator.output.parameters():
+        parameter.data.zero_()
+    _, _, weight = em.generated_batch(training, 8)
+    assert torch.equal(weight, torch.ones(8))
+    training.model.discriminator.output.bias.data.fill_(-20)
+    assert em.generated_batch(training, 8)[2].max() < 1e-6
+
+
+def test_an_empty_cluster_gets_the_uncertain_half_of_the_largest(blobs):
+    training = training_of(blobs[0], n_clusters=3)
+    w = torch.zeros(10, 3)
+    w[:7, 0] = torch.linspace(0.6, 0.9, 7)
+    w[:7, 1] = 1 - w[:7, 0]
+    w[7:, 1] = 1.0
+    w = em.reseed_empty_clusters(w, training)
+    labels = w.argmax(1).tolist()
+    assert labels == [2, 2, 2, 0, 0, 0, 0, 1, 1, 1]
+
+
+def test_known_labels_stay_one_hot(blobs):
+    X, _ = blobs
+    training = training_of(X, max_iter=2)
+    training.known, training.labels = torch.tensor([3, 5]), torch.tensor([2, 0])
+    seen = []
+    em.expectation_maximization(training, torch.full((len(X), 3), 1 / 3), lambda t, w: seen.append(w[[3, 5]].clone()))
+    for w in seen:
+        assert torch.equal(w, one_hot([2, 0], 3))
+
+
+def test_the_paper_s_rule_trains_on_labels_until_the_error_is_small(blobs):
+    X, y = blobs
+    training = training_of(X, e_epsilon=0.05, e_steps=400, consistency=0.0)
+    training.known, training.labels = torch.arange(30), torch.as_tensor(y[:30])
+    em.fit_labelled(training, 0.05)
+    x = training.source.batch(slice(0, 30))
+    training.model.e_net.eval()
+    assert (training.model.e_net(x).argmax(1).numpy() == y[:30]).mean() >= 0.9
+
+
+def test_divergence_keeps_the_last_good_state(blobs):
+    X, y = blobs
+    training = training_of(X, max_iter=5)
+    states = []
+
+    def poison(t, w):
+        states.append(t.model.to_numpy())
+        if t.iteration == 2:
+            t.recipe = t.recipe.but(generator_loss=lambda logits, c: logits.sum() * float("nan"))
+        return False
+
+    with pytest.raises(em.Divergence):
+        em.expectation_maximization(training, one_hot(y, 3), poison)
+    assert len(training.history) == 2
+    for name, value in training.model.to_numpy().items():
+        np.testing.assert_array_equal(value, states[-1][name])
+
+
+def test_rates_fall_as_the_recipe_says(blobs):
+    paper = Recipe.paper()
+    assert paper.rate_factor(3) == pytest.approx(0.98**3)
+    default = Recipe()
+    factors = [default.rate_factor(i) for i in range(default.max_iter)]
+    assert factors[0] == 1
+    assert all(a > b > 0 for a, b in pairwise(factors))
+    training = training_of(blobs[0], decay=0.5, learning_rates=(1e-3, 2e-3, 3e-3))
+    training.iteration = 1
+    training.set_rates()
+    assert [o.param_groups[0]["lr"] for o in training.optimizers] == [5e-4, 1e-3, 1.5e-3]
+
+
+def test_paper_recipe():
+    """Section 5.1 and Appendix B.1, number by number."""
+    paper = Recipe.paper()
+    assert paper.init == "uniform"
+    assert paper.optimizer == "rmsprop"
+    assert paper.learning_rates == (2e-4, 2e-4, 2e-4)
+    assert paper.decay == 0.98
+    assert (paper.m_epochs, paper.batch_size, paper.m_steps(64 * 100)) == (5, 64, 500)
+    assert (paper.e_steps, paper.e_batch_size) == (1000, 256)
+    assert paper.lipschitz == "clip"
+    assert (paper.generator_loss, paper.discriminator_loss) == ("likelihood", "all")
+    assert paper.augmentation is None
+    assert paper.consistency == 0
+    assert (paper.width, paper.n_noise) == (64, 62)
+
+
+# The seams
+
+
+def solve(X, n_clusters=3, shape=None, **changes):
+    source = source_of(X, shape)
+    return fit(Problem(source, n_clusters, fast_recipe(**changes), torch.float32), 0)
+
+
+def test_own_networks(digits):
+    built = []
+
+    def body(shape, width):
+        built.append(shape)
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 7), nn.Tanh())
+
+    def generator(shape, n_inputs, width):
+        return nn.Sequential(nn.Linear(n_inputs, 64), nn.Tanh(), nn.Unflatten(1, shape))
+
+    solution = solve(digits[0], shape=(1, 8, 8), networks=Networks(generator, body, body))
+    assert built == [(1, 8, 8)] * 2
+    assert solution.model.e_net.n_features == 7
+    assert len(solution.history) == 2
+
+
+@pytest.mark.parametrize("loss", ["likelihood", "normalized_likelihood", "non_saturating", "one_hot"])
+@pytest.mark.parametrize("discriminator_loss", ["all", "own"])
+def test_named_objectives(blobs, loss, discriminator_loss):
+    solution = solve(blobs[0], generator_loss=loss, discriminator_loss=discriminator_loss)
+    assert np.isfinite([record["loss_g"] for record in solution.history]).all()
+
+
+def test_own_objectives(blobs):
+    calls = []
+
+    def loss_g(logits, c):
+        calls.append("g")
+        return -logits[:, -1].mean()
+
+    def loss_d(real, w, fake, c):
+        calls.append("d")
+        return (fake[:, -1] - real[:, -1]).relu().mean()
+
+    solve(blobs[0], generator_loss=loss_g, discriminator_loss=loss_d, max_iter=1)
+    assert calls == ["d", "g"] * (len(calls) // 2)
+    assert len(calls) >= 6
+
+
+def test_clipping_bounds_the_generator(blobs):
+    solution = solve(blobs[0], lipschitz="clip", clip=0.03)
+    matrices = [p for p in solution.model.generator.parameters() if p.dim() > 1]
+    assert max(float(p.detach().abs().max()) for p in matrices) <= 0.03 + 1e-9
+    assert max(float(p.detach().abs().max()) for p in solve(blobs[0]).model.generator.parameters() if p.dim() > 1) > 0.03
+
+
+def test_r1_is_the_squared_gradient():
+    discriminator = nn.Linear(2, 3, bias=False)
+    x, w = torch.randn(5, 2), one_hot([0, 1, 0, 1, 0], 2)
+    weight = discriminator.weight.detach()
+    gradient = w @ weight[:2] + weight[2]
+    assert em.gradient_penalty(discriminator, x, w).item() == pytest.approx(float(gradient.square().sum(1).mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("lipschitz", ["r1", lambda discriminator, x, w, step: 0.1 * discriminator(x).square().mean()])
+def test_other_constraints(blobs, lipschitz):
+    plain, constrained = solve(blobs[0]), solve(blobs[0], lipschitz=lipschitz)
+    assert not torch.equal(weights(plain.model.discriminator), weights(constrained.model.discriminator))
+
+
+@pytest.mark.parametrize("init", ["graph", "kmeans", "random", "uniform"])
+def test_initial_w(blobs, init):
+    assert solve(blobs[0], init=init).w.shape == (150, 3)
+
+
+def test_own_augmentation(digits):
+    calls = []
+
+    def augment(x, index, rng):
+        calls.append(index is None)
+        return x + 0.1 * torch.randn(x.shape, generator=rng)
+
+    solve(digits[0], shape=(1, 8, 8), augmentation=augment)
+    assert True in calls
+    assert False in calls
+
+
+def test_image_warp_keeps_form_and_draws_from_its_generator():
+    x = torch.rand(6, 3, 16, 20) * 2 - 1
+    a, b, c = (ImageWarp()(x, None, torch.Generator().manual_seed(s)) for s in (0, 0, 1))
+    assert a.shape == x.shape
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+    still = ImageWarp(angle=0, shear=0, stretch=0, shift=0, elastic=0, colour=0)
+    assert torch.allclose(still(x, None, torch.Generator()), x, atol=1e-5)
+
+
+def test_unknown_recipe_field_is_named():
+    with pytest.raises(ValueError, match="a recipe has no learning_rate;"):
+        Recipe().but(learning_rate=1)

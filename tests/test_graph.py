@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_blobs, make_circles, make_moons
+from sklearn.neighbors import NearestNeighbors
+
+from skganem import clustering_error
+from skganem.core import graph
+
+
+def cut(X, k, n_neighbors=15):
+    found = graph.neighbours(torch.tensor(np.asarray(X, dtype=np.float32)), n_neighbors)
+    return graph.partition(graph.affinity(found.numpy()), k, seed=0)
+
+
+def test_neighbours_are_those_of_scikit_learn():
+    X = np.random.default_rng(0).normal(size=(1500, 5)).astype(np.float32)
+    mine = graph.neighbours(torch.tensor(X), 6).numpy()
+    theirs = NearestNeighbors(n_neighbors=6).fit(X).kneighbors(return_distance=False)
+    assert (np.sort(mine, 1) == np.sort(theirs, 1)).mean() > 0.999
+
+
+def test_a_repeated_point_is_not_its_own_neighbour():
+    X = torch.zeros(30, 2)
+    found = graph.neighbours(X, 5)
+    assert found.shape == (30, 5)
+    assert (found != torch.arange(30)[:, None]).all()
+
+
+def test_fewer_points_than_neighbours():
+    assert graph.neighbours(torch.rand(4, 2), 15).shape == (4, 3)
+
+
+@pytest.mark.parametrize("n", [300, 2500])  # dense and iterative eigensolver
+@pytest.mark.parametrize("make", [make_moons, lambda n, noise, random_state: make_circles(n, noise=noise, factor=0.5)])
+def test_shapes_that_are_not_convex(make, n):
+    X, y = make(n, noise=0.05, random_state=0)
+    assert clustering_error(y, cut(X, 2)) < 0.01
+
+
+def test_a_fragment_does_not_take_a_cluster():
+    """Three large groups and one of 20 points: with K = 3 the large ones are told apart, and none is merged."""
+    X, y = make_blobs([300, 300, 300, 20], centers=[[0, 0], [4, 0], [0, 4], [30, 30]], cluster_std=0.8, random_state=0)
+    labels = cut(X, 3)
+    large = y < 3
+    assert clustering_error(y[large], np.maximum(labels[large], 0)) < 0.05
+
+
+def test_more_components_than_clusters():
+    X, _ = make_blobs([100, 100, 20, 20], centers=[[0, 0], [50, 0], [0, 50], [50, 50]], random_state=0)
+    labels = cut(X, 1)
+    assert (labels == 0).all()
+    assert set(np.unique(cut(X, 2, 10))) <= {-1, 0, 1}
