@@ -24,6 +24,8 @@ def split_labels(X, y, unlabeled):
         Their classes, as positions in `classes`.
     classes : ndarray of shape (n_classes,)
     """
+    if y is None:
+        raise ValueError("This estimator requires y to be passed, but the target y is None.")
     y = column_or_1d(y, warn=True)
     check_consistent_length(X, y)
     known = np.flatnonzero(~is_unlabeled(y, unlabeled))

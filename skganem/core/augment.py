@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TypeAlias
 
 import torch
@@ -46,6 +46,10 @@ class ImageWarp:
     shift: float = 0.15
     elastic: float = 0.08
     colour: float = 0.4
+
+    def scaled(self, factor: float) -> ImageWarp:
+        """Return a warp whose changes are `factor` times as large."""
+        return ImageWarp(**{field.name: factor * getattr(self, field.name) for field in fields(self)})
 
     def __call__(self, x: Tensor, index: Tensor | None, rng: torch.Generator) -> Tensor:
         """Return a changed copy of images x (b, c, h, w) in [-1, 1]; what comes into sight is the border's colour."""
@@ -98,7 +102,7 @@ class NeighbourMix:
         """Return a changed copy of rows x (b, d)."""
         if index is None:
             return x + self.noise * torch.randn(x.shape, generator=rng, device=rng.device)
-        picks = torch.randint(self.neighbours.shape[1], (len(x),), generator=rng, device=rng.device).cpu()
-        partner = self.source.batch(self.neighbours[index.cpu(), picks])
+        picks = torch.randint(self.neighbours.shape[1], (len(x),), generator=rng, device=rng.device)
+        partner = self.source.batch(self.neighbours[index.cpu(), picks.cpu()])
         part = torch.rand(len(x), 1, generator=rng, device=rng.device) * self.reach
         return torch.lerp(x, partner, part)

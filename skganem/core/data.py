@@ -94,9 +94,10 @@ class Source:
 
     @staticmethod
     def _tensor(rows: np.ndarray) -> Tensor:
-        """Wrap rows without a warning about read-only memory; dtypes torch lacks become float64."""
+        """Wrap rows, which may be read-only or reversed; dtypes torch lacks become float64."""
         if rows.dtype not in (np.uint8, np.float32, np.float64) or not rows.dtype.isnative:
             rows = rows.astype(np.float64)
+        rows = np.ascontiguousarray(rows)
         return torch.from_numpy(rows if rows.flags.writeable else rows.copy())
 
     def batch(self, index: Tensor | slice) -> Tensor:

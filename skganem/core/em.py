@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 
 from skganem.core.augment import Augmentation
 from skganem.core.data import Source, endless_batches
-from skganem.core.losses import e_net_loss, soft_cross_entropy
+from skganem.core.losses import e_net_loss, of_class, soft_cross_entropy
 from skganem.core.model import Model
+from skganem.core.networks import Classifier
 from skganem.core.recipe import Recipe
 from skganem.core.runtime import autocast, frozen
 
@@ -43,6 +45,12 @@ class Training:
         The changes of a sample that leave its class alone.
     known, labels : Tensor of shape (m,)
         Positions and classes of the labelled samples, if any.
+    previous_e_net : Classifier or None
+        The E-net as it was before the current E-step, where that is needed.
+    iteration : int
+        EM iterations done.
+    history : list of dict
+        One record for each of them.
     """
 
     model: Model
@@ -53,6 +61,7 @@ class Training:
     augment: Augmentation | None = None
     known: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
     labels: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    previous_e_net: Classifier | None = None
     iteration: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -168,6 +177,7 @@ def e_step(training: Training, w: Tensor) -> float:
     """
     recipe = training.recipe
     target, weight = sharpen(w, recipe.sharpening), recipe.consistency * certainty(w)
+    training.previous_e_net = copy.deepcopy(training.model.e_net) if training.heard and recipe.sharpening > 1 else None
     losses = []
     for _ in range(recipe.e_rounds):
         training.model.e_net.train()
@@ -232,17 +242,23 @@ def e_loss(training: Training, parts: list[Part]) -> Tensor:
 def generated_batch(training: Training, n: int) -> Part:
     """Draw n samples G(z, c), c ~ phi, with c one-hot (Eq. 5) and a weight.
 
-    While the generator is imperfect, Eq. 5 would teach the E-net its mistakes. A sample's weight is 2 D_c(G(z, c)): close
-    to 0 where the discriminator is sure that it does not belong to cluster c, and 1 where it can't tell; when generated and
-    real samples are alike, all weights are 1, and this is Eq. 5.
+    While the generator is imperfect, Eq. 5 would teach the E-net its mistakes. With `weigh_generated`, a sample's weight has
+    the factor 2 D_c(G(z, c)): close to 0 where the discriminator is sure that it does not belong to cluster c, and 1 where
+    it can't tell; when generated and real samples are alike, all are 1.
+
+    With w raised to the power beta on real samples, the factor w_c(G(z, c))^(beta - 1), by the E-net before this E-step, has
+    generated samples say the same: those of cluster c are then spread as w_c^beta P_r.
     """
     model, recipe, rng = training.model, training.recipe, training.rng
     c = classes_by_prior(model.phi, n, rng)
+    weight = torch.ones(n, device=model.device)
     with autocast(model.device, training.dtype):
         x = model.generator(model.noise(n, rng), c)
-        weight = torch.ones(n, device=model.device)
         if recipe.weigh_generated:
-            weight = 2 * torch.sigmoid(model.discriminator(x).gather(1, c[:, None]).squeeze(1).float())
+            weight *= 2 * torch.sigmoid(of_class(model.discriminator(x).float(), c))
+        if training.previous_e_net is not None:
+            old_w = torch.softmax(training.previous_e_net(x).float(), dim=1)
+            weight *= of_class(old_w, c) ** (recipe.sharpening - 1)
     return change(training, x.float(), None), F.one_hot(c, model.layout.n_clusters).float(), weight
 
 

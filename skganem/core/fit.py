@@ -104,6 +104,8 @@ def begin(problem: Problem, model: Model, rng: torch.Generator, seed: int) -> tu
         augment = ImageWarp()
     if use_graph and augment is not None and is_image(source.shape):
         learn_features(model, source, recipe, augment, rng, problem.dtype)
+    if automatic and isinstance(augment, ImageWarp):
+        augment = augment.scaled(recipe.e_strength)
     graph = None
     if use_graph or (automatic and not is_image(source.shape)):
         graph = initial.NeighbourGraph(model, source, recipe.n_neighbors, recipe.graph_size, rng, problem.known)

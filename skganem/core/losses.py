@@ -23,8 +23,8 @@ DiscriminatorLoss: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor
 LOGIT_BOUND = 10.0
 
 
-def _own(logits: Tensor, c: Tensor) -> Tensor:
-    """Pick each sample's logit of its own class: (n, K + 1), (n,) to (n,)."""
+def of_class(logits: Tensor, c: Tensor) -> Tensor:
+    """Pick each sample's value of its own class c: (n, K), (n,) to (n,)."""
     return logits.gather(1, c[:, None]).squeeze(1)
 
 
@@ -34,7 +34,7 @@ def generator_likelihood(logits: Tensor, c: Tensor) -> Tensor:
     With an optimal D its gradient is that of the Kullback-Leibler divergence. Logits are bounded at `LOGIT_BOUND`: the
     exponential can't overflow, and a sample whose logit is above the bound exerts no force.
     """
-    units = torch.stack([_own(logits, c), logits[:, -1]]).clamp(max=LOGIT_BOUND)
+    units = torch.stack([of_class(logits, c), logits[:, -1]]).clamp(max=LOGIT_BOUND)
     return -0.5 * units.exp().mean(dim=1).sum()
 
 
@@ -44,12 +44,12 @@ def generator_normalized_likelihood(logits: Tensor, c: Tensor) -> Tensor:
     The gradient is that of Eq. 1 divided by the expectation itself: the same direction, a scale that neither overflows
     nor vanishes, whatever the discriminator's confidence (self-normalised importance weights).
     """
-    return -torch.stack([_own(logits, c), logits[:, -1]]).logsumexp(dim=1).sum()
+    return -torch.stack([of_class(logits, c), logits[:, -1]]).logsumexp(dim=1).sum()
 
 
 def generator_non_saturating(logits: Tensor, c: Tensor) -> Tensor:
     """-log D_c(G(z, c)), and the same for the real/fake unit: the usual objective of GANs."""
-    return F.softplus(-_own(logits, c)).mean() + F.softplus(-logits[:, -1]).mean()
+    return F.softplus(-of_class(logits, c)).mean() + F.softplus(-logits[:, -1]).mean()
 
 
 def generator_one_hot(logits: Tensor, c: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def discriminator_own(real: Tensor, w: Tensor, fake: Tensor, c: Tensor) -> Tenso
 
     :math:`\sum_i E_x w_i \log D_i(x) + E_{P_{f_i}} \log(1 - D_i(x))`, both expectations with the weight of class i.
     """
-    return F.softplus(_own(fake, c)).mean() + (w * F.softplus(-real[:, :-1])).sum(1).mean() + _real_or_fake(real, fake)
+    return F.softplus(of_class(fake, c)).mean() + (w * F.softplus(-real[:, :-1])).sum(1).mean() + _real_or_fake(real, fake)
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

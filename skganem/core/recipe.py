@@ -66,6 +66,8 @@ class Recipe:
     augmentation : {"auto", None} or callable (x, index, rng) -> x'
         The changes under which an E-net's answer must stay the same. "auto" warps images and mixes rows with their
         neighbours.
+    e_strength : float
+        The size of the E-step's warps, as a part of those by which the first features are learned ("auto" only).
     generated : float
         Weight of the E-step's term on generated samples (Eq. 5).
     weigh_generated : bool
@@ -90,10 +92,10 @@ class Recipe:
         Samples in the graph at most; the others take their labels from their neighbours in it.
     """
 
-    max_iter: int = 12
+    max_iter: int = 10
     tol: float = 1e-3
     m_epochs: int = 1
-    min_m_steps: int = 100
+    min_m_steps: int = 200
     max_m_steps: int = 300
     e_steps: int = 100
     e_rounds: int = 5
@@ -109,13 +111,14 @@ class Recipe:
     clip: float = 0.1
     r1_gamma: float = 1.0
     optimizer: str = "adam"
-    learning_rates: tuple[float, float, float] = (1e-3, 1e-3, 1e-3)
+    learning_rates: tuple[float, float, float] = (1e-3, 1e-3, 5e-4)
     decay: float | None = None
     init: str = "graph"
     augmentation: str | Augmentation | None = "auto"
+    e_strength: float = 0.7
     generated: float = 1.0
     weigh_generated: bool = True
-    n_unheard: int = 5
+    n_unheard: int = 4
     consistency: float = 1.0
     sharpening: float = 2.0
     e_epsilon: float | None = None

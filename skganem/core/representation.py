@@ -27,10 +27,10 @@ def learn_features(
     list of float
         The loss of each step.
     """
-    body = model.e_net.body
+    body, n_steps = model.e_net.body, recipe.representation_steps
     head = projection_head(model.e_net.n_features, rng.initial_seed()).to(model.device)
-    optimizer = torch.optim.Adam([*body.parameters(), *head.parameters()], lr=recipe.representation_rate, betas=(0.9, 0.99))
-    n_steps = recipe.representation_steps
+    parameters = [*body.parameters(), *head.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=recipe.representation_rate, betas=(0.9, 0.99), fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, n_steps))
     losses = []
     body.train()

@@ -1,0 +1,69 @@
+"""
+==============================
+Clustering handwritten digits
+==============================
+
+GAN-EM finds the ten digits among 1797 images of 8x8 pixels without a label, and learns to write them.
+
+Beside it stand k-means, Gaussian mixtures and spectral clustering, which see the same pixels.
+"""
+
+# %%
+# Cluster
+# -------
+# `X` holds a row for each image; ``image_shape`` says that rows are images, so that convolutional networks are used and
+# the E-net's answer is trained to stay the same under small rotations, shifts and bends.
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.cluster import KMeans, SpectralClustering
+from sklearn.datasets import load_digits
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.mixture import GaussianMixture
+
+from skganem import GANEMClustering, clustering_error
+
+X, y = load_digits(return_X_y=True)
+
+errors = []  # by EM iteration, for the figure only: training does not see y
+model = GANEMClustering(n_clusters=10, image_shape=(8, 8), random_state=0)
+rivals = {
+    "GAN-EM": model,
+    "k-means": KMeans(n_clusters=10, n_init=10, random_state=0),
+    "Gaussian mixture": GaussianMixture(n_components=10, covariance_type="diag", n_init=3, random_state=0),
+    "spectral clustering": SpectralClustering(n_clusters=10, affinity="nearest_neighbors", random_state=0),
+}
+
+# %%
+# Compare with the true digits
+# ----------------------------
+# The error rate is that of the best one-to-one mapping of clusters to digits.
+print(f"{'':20s} {'error':>8s} {'NMI':>7s} {'ARI':>7s} {'seconds':>8s}")
+for name, rival in rivals.items():
+    start = time.perf_counter()
+    labels = rival.fit_predict(X)
+    seconds = time.perf_counter() - start
+    error = clustering_error(y, labels)
+    nmi, ari = normalized_mutual_info_score(y, labels), adjusted_rand_score(y, labels)
+    print(f"{name:20s} {error:8.1%} {nmi:7.3f} {ari:7.3f} {seconds:8.1f}")
+
+# %%
+# What the clusters look like
+# ---------------------------
+# Each row shows new images, drawn by the generator for one cluster; on the right, how training went: the share of images
+# that changed their cluster, and how sure the E-net is of the rest.
+images, _ = model.sample(120, y=np.repeat(np.arange(10), 12))
+mosaic = images.reshape(10, 12, 8, 8).transpose(0, 2, 1, 3).reshape(80, 96)
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
+left.imshow(mosaic, cmap="gray_r")
+left.set(title="Generated digits, a cluster in each row", xticks=[], yticks=range(4, 80, 8), yticklabels=range(10))
+left.set_ylabel("cluster")
+iterations = np.arange(1, model.n_iter_ + 1)
+right.plot(iterations, 100 * model.history_["change"], "o-", label="images that changed cluster")
+right.plot(iterations, 100 - 100 * model.history_["confidence"], "s-", label="uncertainty of the E-net")
+right.set(xlabel="EM iteration", ylabel="percent", title="Training", ylim=(0, None))
+right.legend()
+figure.savefig("digits_clustering.png", dpi=120)
+plt.show()

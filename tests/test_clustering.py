@@ -1,0 +1,334 @@
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.metrics import adjusted_rand_score
+
+from skganem import GANEMClustering, Recipe, clustering_error
+
+from .conftest import fast_recipe
+
+
+def fast(n_clusters=3, **params):
+    return GANEMClustering(n_clusters, **{"recipe": fast_recipe(), "random_state": 0, **params})
+
+
+def same(a, b):
+    return np.array_equal(
+        a.predict_proba.__self__._model.to_numpy()["e_net.output.weight"], b._model.to_numpy()["e_net.output.weight"]
+    )
+
+
+# What it is for
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_two_moons(moons, seed):
+    X, y = moons
+    model = GANEMClustering(2, max_iter=8, random_state=seed).fit(X)
+    assert adjusted_rand_score(y, model.labels_) > 0.95
+    assert adjusted_rand_score(y, model.predict(X + 0.01)) > 0.9
+
+
+def test_digit_images(digits):
+    """Three of the ten digits, 90 images: cheap, and far from what k-means can do by accident."""
+    X, y = digits
+    X, y = X[y < 3], y[y < 3]
+    model = GANEMClustering(
+        3, max_iter=7, recipe=Recipe().but(representation_steps=60, neighbour_steps=20, width=16), random_state=0
+    )
+    assert clustering_error(y, model.fit_predict(X)) < 0.1
+
+
+def test_fitted_attributes(blobs):
+    X, _ = blobs
+    model = fast().fit(X)
+    assert model.labels_.shape == (150,)
+    assert model.labels_.dtype == np.int64
+    np.testing.assert_array_equal(model.labels_, model.predict(X))
+    np.testing.assert_array_equal(model.labels_, fast().fit_predict(X))
+    w = model.predict_proba(X)
+    assert w.dtype == np.float32
+    np.testing.assert_allclose(w.sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(model.weights_, w.mean(0), atol=1e-5)
+    assert model.n_iter_ == 2
+    assert model.n_features_in_ == 4
+    for name in ("loss_g", "loss_d", "loss_e", "confidence", "change", "n_empty", "seconds"):
+        assert model.history_[name].shape == (2,)
+    assert model.history_["phi"].shape == (2, 3)
+
+
+def test_sample(digits):
+    X, _ = digits
+    model = fast(4).fit(X)
+    images, y = model.sample(50)
+    assert images.shape == (50, 8, 8)
+    assert images.dtype == X.dtype
+    assert images.min() >= 0
+    assert images.max() <= 16
+    assert (np.diff(y) >= 0).all()
+    assert set(model.sample(7, y=2)[1]) == {2}
+    np.testing.assert_array_equal(model.sample(3, y=[3, 0, 1])[1], [3, 0, 1])
+    a, b, c = (model.sample(5, random_state=s)[0] for s in (0, 0, 1))
+    np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(a, c)
+    with pytest.raises(ValueError, match=r"y contains \[9\]"):
+        model.sample(1, y=9)
+
+
+def test_sample_has_the_form_of_the_data(digits):
+    X, _ = digits
+    rows = X.reshape(300, 64).astype(np.uint8)
+    images, _ = fast(2).fit(rows).sample(3)
+    assert images.dtype == np.uint8
+    assert images.shape == (3, 64)
+    assert fast(2, image_shape=(8, 8)).fit(rows).sample(3)[0].shape == (3, 64)
+    colour, _ = fast(2).fit(np.repeat(X[..., None], 3, axis=3)).sample(3)
+    assert colour.shape == (3, 8, 8, 3)
+
+
+def test_n_init_keeps_the_highest_criterion(blobs):
+    X, _ = blobs
+    model = fast(n_init=3).fit(X)
+    # The first of the three is the fit with n_init=1, so the best can't be worse; for this seed it is better.
+    assert model.criterion_ > fast().fit(X).criterion_
+
+
+def test_own_initial_w(blobs):
+    X, y = blobs
+    w = np.eye(3)[y]
+    model = fast(init=w, recipe=fast_recipe(e_steps=60)).fit(X)
+    assert clustering_error(y, model.labels_) < 0.05
+    assert (model.labels_ == y).mean() > 0.9  # not only up to a permutation
+    seen = []
+    fast(init=lambda X, k, rng: seen.append((X.shape, k)) or w).fit(X)
+    assert seen == [((150, 4), 3)]
+    with pytest.raises(ValueError, match="init has shape"):
+        fast(init=w[:, :2]).fit(X)
+    with pytest.raises(ValueError, match="sum to 1"):
+        fast(init=2 * w).fit(X)
+
+
+def test_tol_ends_early(blobs):
+    X, _ = blobs
+    recipe = fast_recipe(max_iter=30, e_steps=40)
+    stopped = fast(recipe=recipe, tol=1.0).fit(X)
+    assert stopped.converged_
+    assert stopped.n_iter_ == 3  # one iteration without the generator, two that count
+    assert not fast(recipe=recipe, tol=0, max_iter=4).fit(X).converged_
+
+
+def test_verbose_prints_and_silence_is_silent(blobs, capsys):
+    fast().fit(blobs[0])
+    assert capsys.readouterr().out == ""
+    fast(verbose=1).fit(blobs[0])
+    assert capsys.readouterr().out.count("iteration") == 2
+
+
+# The same data in other clothes
+
+
+def test_kinds_of_input_are_equivalent(digits, tmp_path):
+    X, _ = digits
+    X = X.astype(np.float32)
+    expected = fast(image_shape=(8, 8)).fit(X.reshape(300, 64)).predict_proba(X.reshape(300, 64))
+    np.save(tmp_path / "x.npy", X)
+    forms = {
+        "images": X,
+        "with a channel": X[..., None],
+        "memory map": np.load(tmp_path / "x.npy", mmap_mode="r"),
+        "torch": torch.tensor(X),
+        "list": X.tolist(),
+        "Fortran order": np.asfortranarray(X),
+    }
+    for name, form in forms.items():
+        model = fast().fit(form)
+        np.testing.assert_allclose(model.predict_proba(form), expected, rtol=1e-3, atol=1e-4, err_msg=name)
+    frame = pd.DataFrame(X.reshape(300, 64), columns=[f"p{i}" for i in range(64)])
+    model = fast(image_shape=(8, 8)).fit(frame)
+    assert list(model.feature_names_in_[:2]) == ["p0", "p1"]
+    np.testing.assert_array_equal(model.predict_proba(frame), expected)
+
+
+def test_integers_and_floats_agree(digits):
+    rows = digits[0].reshape(300, 64)
+    probabilities = [
+        fast().fit(rows.astype(t)).predict_proba(rows.astype(t)) for t in (np.float64, np.float32, np.uint8, np.int64)
+    ]
+    for other in probabilities[1:]:
+        np.testing.assert_allclose(other, probabilities[0], atol=2e-2)
+
+
+def test_uint8_is_not_copied(monkeypatch):
+    from skganem.core import data
+
+    X = np.random.default_rng(0).integers(0, 255, (200, 30), dtype=np.uint8)
+    arrays = []
+    original = data.Source.__init__
+    monkeypatch.setattr(
+        data.Source, "__init__", lambda self, array, *rest: arrays.append(array) or original(self, array, *rest)
+    )
+    fast().fit(X)
+    assert np.shares_memory(arrays[0], X)
+    assert arrays[0].dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.c_[np.random.default_rng(0).normal(size=(60, 2)), np.full(60, 1e9)],
+        np.repeat(np.random.default_rng(0).normal(size=(12, 3)), 5, axis=0),
+        1e6 + 1e3 * np.random.default_rng(0).normal(size=(60, 3)),
+        1e-12 * np.random.default_rng(0).normal(size=(60, 3)),
+        np.random.default_rng(0).normal(size=(33, 3)),  # a last batch of one
+    ],
+    ids=["constant feature", "repeated rows", "far from 0", "tiny", "one more than a batch"],
+)
+def test_awkward_values_work(X):
+    model = fast().fit(X)
+    assert np.isfinite(model.predict_proba(X)).all()
+    assert np.isfinite(model.sample(5)[0]).all()
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(("n", "k"), [(20, 1), (20, 2), (120, 50), (5, 5), (2, 1)])
+def test_any_number_of_clusters(n, k):
+    X = np.random.default_rng(0).normal(size=(n, 3))
+    model = fast(k).fit(X)
+    assert model.predict_proba(X).shape == (n, k)
+    assert set(model.labels_) <= set(range(k))
+
+
+def test_all_rows_equal_warns():
+    with pytest.warns(ConvergenceWarning, match="clusters have a sample"):
+        fast(3).fit(np.ones((20, 2)))
+
+
+# Promises
+
+
+def test_same_seed_same_model_and_no_global_state(digits):
+    X, _ = digits
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    a, b, c = (fast(4, random_state=s).fit(X) for s in (0, 0, 1))
+    np.testing.assert_array_equal(np.random.get_state()[1], before[0])  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), before[1])
+    for name, value in a._model.to_numpy().items():
+        np.testing.assert_array_equal(value, b._model.to_numpy()[name])
+    assert not np.array_equal(a.predict_proba(X), c.predict_proba(X))
+
+
+def test_prediction_does_not_depend_on_the_batch(digits):
+    X, _ = digits
+    model = fast(4).fit(X)
+    whole = model.predict_proba(X)
+    np.testing.assert_array_equal(whole[:1], model.predict_proba(X[:1]))
+    np.testing.assert_array_equal(whole[257:], model.predict_proba(X[257:]))
+    np.testing.assert_array_equal(whole[::-1], model.predict_proba(X[::-1]))
+
+
+def test_pickle(digits):
+    X, _ = digits
+    model = fast(4).fit(X)
+    revived = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(model.predict_proba(X), revived.predict_proba(X))
+    np.testing.assert_array_equal(model.sample(4)[0], revived.sample(4)[0])
+    assert b"torch" not in pickle.dumps(model._model.to_numpy())
+
+
+def test_pickle_from_a_device_that_is_absent(blobs):
+    model = fast(device="cpu").fit(blobs[0])
+    model.device = "cuda:7"  # as if it had been fitted there
+    with pytest.warns(UserWarning, match="put on the CPU"):
+        again = pickle.loads(pickle.dumps(model))
+    assert again.device_ == "cpu"
+    np.testing.assert_array_equal(model.predict(blobs[0]), again.predict(blobs[0]))
+
+
+def test_clone_and_params(blobs):
+    model = fast(width=8)
+    copy = clone(model.fit(blobs[0]))
+    assert copy.get_params()["width"] == 8
+    assert not hasattr(copy, "labels_")
+    assert len(GANEMClustering().get_params()) <= 20
+
+
+def test_recipes_by_name(blobs):
+    assert GANEMClustering(recipe="paper")._resolve_recipe() == Recipe.paper()
+    assert GANEMClustering(recipe="released")._resolve_recipe() == Recipe.released()
+    own = GANEMClustering(recipe="paper", max_iter=3, tol=0.1, batch_size=7, width=5, init="random", augmentation=None)
+    changed = Recipe.paper().but(max_iter=3, tol=0.1, batch_size=7, width=5, init="random")
+    assert own._resolve_recipe() == changed
+    quick = Recipe.paper().but(max_iter=1, m_epochs=1, e_steps=3, width=4)
+    assert fast(recipe=quick).fit(blobs[0]).n_iter_ == 1
+
+
+def test_divergence_warns_and_keeps_the_last_sound_model(blobs):
+    from functools import partial
+
+    calls = []
+
+    def loss(logits, c, calls):
+        calls.append(1)
+        return logits.sum() * (float("nan") if len(calls) > 8 else 1.0)
+
+    with pytest.warns(ConvergenceWarning, match="Training diverged in EM iteration"):
+        model = fast(recipe=fast_recipe(generator_loss=partial(loss, calls=calls), max_iter=9)).fit(blobs[0])
+    assert np.isfinite(model.predict_proba(blobs[0])).all()
+
+
+# Bad input
+
+
+BAD = {
+    "NaN": (lambda X: np.where(X > 14, np.nan, X), {}, "NaN"),
+    "infinity": (lambda X: np.where(X > 14, np.inf, X), {}, "infinity"),
+    "too few samples": (lambda X: X[:2], {}, r"n_samples=2 should be >= n_clusters=3"),
+    "one sample": (lambda X: X[:1], {"n_clusters": 1}, "minimum of 2"),
+    "no sample": (lambda X: X[:0], {}, "0 sample|no sample"),
+    "no cluster": (lambda X: X, {"n_clusters": 0}, "n_clusters"),
+    "complex": (lambda X: X * 1j, {}, "Complex"),
+    "words": (lambda X: np.array([["a", "b"]] * 20), {}, "bytes/strings"),
+    "objects": (lambda X: np.array([[{}, {}]] * 20, dtype=object), {}, "float"),
+    "sparse": (lambda X: sparse.csr_array(X.reshape(len(X), -1)), {}, "[Ss]parse"),
+    "five axes": (lambda X: X[:, None, :, :, None], {}, "rows|images"),
+    "one axis": (lambda X: X[:, 0, 0], {}, "1D array"),
+    "wrong image_shape": (lambda X: X.reshape(len(X), 64), {"image_shape": (8, 9)}, "72 values, but X has 64"),
+    "contradicting image_shape": (lambda X: X, {"image_shape": (4, 16)}, "contradicts"),
+    "small images": (lambda X: X[:, :4, :4], {}, "too small for convolutions"),
+    "no such device": (lambda X: X, {"device": "cuda:99"}, "not available"),
+    "no device at all": (lambda X: X, {"device": "abacus"}, "not available"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_and_changes_nothing(digits, case):
+    change, params, message = BAD[case]
+    X, _ = digits
+    model = fast().fit(X)
+    before = {**vars(model)}
+    w = model.predict_proba(X)
+    model.set_params(**params)
+    with pytest.raises((ValueError, TypeError), match=message):
+        model.fit(change(X))
+    model.set_params(**{name: before[name] for name in params})
+    assert vars(model).keys() == before.keys()
+    assert all(vars(model)[name] is before[name] for name in before)
+    np.testing.assert_array_equal(model.predict_proba(X), w)
+
+
+def test_bad_input_at_predict(digits):
+    X, _ = digits
+    model = fast().fit(X)
+    with pytest.raises(ValueError, match="expecting 64 features"):
+        model.predict(X.reshape(300, 64)[:, :60])
+    with pytest.raises(ValueError, match=r"images of shape \(4, 16\)"):
+        model.predict(X.reshape(300, 4, 16))
+    with pytest.raises(NotFittedError):
+        fast().predict(X)
+    np.testing.assert_array_equal(model.predict(X.reshape(300, 64)), model.predict(X))

@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+
+from skganem import GANEMSemiSupervisedClassifier, Recipe
+
+from .conftest import fast_recipe
+
+
+def fast(**params):
+    return GANEMSemiSupervisedClassifier(**{"recipe": fast_recipe(e_steps=60), "random_state": 0, **params})
+
+
+def hide(y, keep, marker=-1):
+    """Keep the first `keep` labels of each class."""
+    known = np.array([np.sum(y[:i] == label) < keep for i, label in enumerate(y)])
+    out = y.astype(object) if not isinstance(marker, (int, np.integer)) or y.dtype.kind in "US" else y.copy()
+    out[~known] = marker
+    return out, known
+
+
+@pytest.mark.parametrize("keep", [1, 3, 1000])
+def test_few_labels(moons, keep):
+    X, y = moons
+    partial, _ = hide(y, keep)
+    model = GANEMSemiSupervisedClassifier(max_iter=8, random_state=0).fit(X, partial)
+    assert model.score(X, y) > 0.95
+
+
+def test_labels_decide_which_class_is_which(blobs):
+    X, y = blobs
+    renamed = np.array([2, 0, 1])[y]
+    assert fast().fit(X, hide(renamed, 3)[0]).score(X, renamed) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("names", "marker"),
+    [
+        (np.array([0, 1, 2]), -1),
+        (np.array([-1, 0, 5]), -999),
+        (np.array(["a", "b", "c"]), -1),
+        (np.array(["a", "b", "c"]), "?"),
+        (np.array(["a", "b", "c"]), None),
+        (np.array([0.0, 1.0, 2.0]), np.nan),
+    ],
+)
+def test_kinds_of_labels(blobs, names, marker):
+    X, y = blobs
+    labels = names[y]
+    partial, known = hide(labels, 4, marker)
+    if isinstance(marker, float):
+        partial = partial.astype(float)
+    model = fast(unlabeled=marker).fit(X, partial)
+    np.testing.assert_array_equal(model.classes_, names)
+    assert model.score(X, labels) > 0.9
+    assert set(model.predict(X)) <= set(names)
+    np.testing.assert_array_equal(model.transduction_[known], labels[known])
+    np.testing.assert_array_equal(model.label_distributions_[known], np.eye(3)[y[known]])
+    np.testing.assert_allclose(model.label_distributions_.sum(1), 1, atol=1e-5)
+
+
+def test_string_labels_are_all_known(blobs):
+    X, y = blobs
+    model = fast().fit(X, np.array(["a", "b", "c"])[y])
+    np.testing.assert_array_equal(model.transduction_, np.array(["a", "b", "c"])[y])
+
+
+def test_imbalanced_labels(blobs):
+    X, y = blobs
+    partial = np.full_like(y, -1)
+    for label, count in ((0, 40), (1, 1), (2, 3)):
+        partial[np.flatnonzero(y == label)[:count]] = label
+    assert fast().fit(X, partial).score(X, y) > 0.9
+
+
+def test_one_class_is_enough(blobs):
+    X, y = blobs
+    model = fast().fit(X, np.where(y == 0, 7, -1))
+    assert set(model.predict(X)) == {7}
+
+
+def test_the_paper_s_rule(blobs):
+    X, y = blobs
+    recipe = Recipe.paper().but(max_iter=2, m_epochs=1, e_steps=60, width=8, learning_rates=(1e-3,) * 3)
+    model = fast(recipe=recipe).fit(X, y)
+    assert model.score(X, y) > 0.8
+
+
+def test_sample_of_a_class(blobs):
+    X, y = blobs
+    model = fast().fit(X, np.array(["a", "b", "c"])[y])
+    samples, classes = model.sample(6, y="b")
+    assert samples.shape == (6, 4)
+    assert set(classes) == {"b"}
+    assert set(model.sample(40)[1]) == {"a", "b", "c"}
+    with pytest.raises(ValueError, match="y contains"):
+        model.sample(1, y="z")
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (lambda y: y[:-1], "inconsistent numbers of samples"),
+        (lambda y: np.full_like(y, -1), "no labelled sample.*class"),
+        (lambda y: y + 0.5, "continuous"),
+        (lambda y: None, "requires y"),
+        (lambda y: np.c_[y, y], "1d array"),
+    ],
+)
+def test_bad_y_is_refused_and_changes_nothing(blobs, y, message):
+    X, good = blobs
+    model = fast().fit(X, good)
+    before = {**vars(model)}
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y(good))
+    assert vars(model) == before

@@ -1,0 +1,69 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from skganem import GANEMTransformer
+
+from .conftest import fast_recipe
+
+
+def fast(n_components=5, **params):
+    return GANEMTransformer(n_components, **{"n_clusters": 3, "recipe": fast_recipe(e_steps=60), "random_state": 0, **params})
+
+
+def test_features(blobs):
+    X, _ = blobs
+    model = fast().fit(X)
+    features = model.transform(X)
+    assert features.shape == (150, 5)
+    assert features.dtype == np.float32
+    np.testing.assert_array_equal(features, fast().fit_transform(X))
+    assert list(model.get_feature_names_out())[:2] == ["ganemtransformer0", "ganemtransformer1"]
+
+
+def test_layer_r_feeds_the_output_layer(blobs):
+    """The features are all that the E-net's answer depends on."""
+    X, _ = blobs
+    model = fast().fit(X)
+    state = model._model.to_numpy()
+    logits = model.transform(X) @ state["e_net.output.weight"].T + state["e_net.output.bias"]
+    w = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(w, model._posterior(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("output", ["pandas", "polars"])
+def test_set_output(blobs, output):
+    X, _ = blobs
+    frame = fast().set_output(transform=output).fit_transform(X)
+    assert list(frame.columns) == [f"ganemtransformer{i}" for i in range(5)]
+    assert type(frame).__module__.startswith(output)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_labels_are_optional(blobs, share):
+    X, y = blobs
+    partial = np.where(np.arange(150) < 150 * share, y, -1) if share else None
+    model = make_pipeline(fast(), LogisticRegression()).fit(X, y)
+    assert model.score(X, y) > 0.9
+    features = fast().fit(X, partial).transform(X)
+    assert LogisticRegression().fit(features, y).score(features, y) > 0.9
+
+
+def test_labels_set_the_number_of_clusters(blobs):
+    X, y = blobs
+    assert fast(n_clusters=7).fit(X, y).weights_.shape == (3,)
+    assert fast(n_clusters=2).fit(X).weights_.shape == (2,)
+
+
+def test_feature_names_are_checked(blobs):
+    frame = pd.DataFrame(blobs[0], columns=list("abcd"))
+    model = fast().fit(frame)
+    with pytest.raises(ValueError, match="feature names"):
+        model.transform(frame[list("dcba")])
+
+
+def test_n_components_below_one(blobs):
+    with pytest.raises(ValueError, match="n_components"):
+        fast(0).fit(blobs[0])
