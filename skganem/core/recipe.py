@@ -111,7 +111,7 @@ class Recipe:
     clip: float = 0.1
     r1_gamma: float = 1.0
     optimizer: str = "adam"
-    learning_rates: tuple[float, float, float] = (1e-3, 1e-3, 5e-4)
+    learning_rates: tuple[float, float, float] = (1e-3, 1e-3, 2e-3)
     decay: float | None = None
     init: str = "graph"
     augmentation: str | Augmentation | None = "auto"

@@ -1,0 +1,92 @@
+"""Error rates of clusterings: GAN-EM and what one would use instead, over seeds.
+
+    python benchmarks/clustering.py --data digits moons --seeds 5
+    SKGANEM_DATA=/path/to/data python benchmarks/clustering.py --data mnist-10k --seeds 5
+
+Each run adds a line to the file given by ``--out``; ``--table`` prints the table of that file.
+"""
+
+import argparse
+import time
+import warnings
+
+import numpy as np
+import torch
+from data import CLUSTERING
+from report import append, machine, peak_memory, read, table
+from sklearn.cluster import KMeans, SpectralClustering
+from sklearn.decomposition import PCA
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.mixture import GaussianMixture
+from sklearn.pipeline import make_pipeline
+
+from skganem import GANEMClustering, clustering_error
+
+
+def umap_gmm(k, seed):
+    """UMAP to 10 dimensions, then a Gaussian mixture; needs the package umap-learn."""
+    from umap import UMAP
+
+    return make_pipeline(UMAP(n_components=10, random_state=seed), GaussianMixture(k, random_state=seed))
+
+
+METHODS = {
+    "GAN-EM": lambda k, seed: GANEMClustering(k, random_state=seed),
+    "GAN-EM paper": lambda k, seed: GANEMClustering(k, recipe="paper", random_state=seed),
+    "KMeans": lambda k, seed: KMeans(k, n_init=10, random_state=seed),
+    "GaussianMixture": lambda k, seed: GaussianMixture(k, covariance_type="diag", random_state=seed),
+    "PCA + GMM": lambda k, seed: make_pipeline(PCA(0.9, random_state=seed), GaussianMixture(k, random_state=seed)),
+    "SpectralClustering": lambda k, seed: SpectralClustering(k, affinity="nearest_neighbors", random_state=seed),
+    "UMAP + GMM": umap_gmm,
+}
+
+
+def run(data, method, seed, n_clusters=None):
+    """Cluster one data set once; return the record."""
+    load, k = CLUSTERING[data]
+    X, y = load(seed)
+    estimator = METHODS[method](n_clusters or k, seed)
+    X = X if method.startswith("GAN-EM") else X.reshape(len(X), -1).astype(np.float32)
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        labels = estimator.fit_predict(X)
+    seconds = time.perf_counter() - start
+    figures = {
+        "error": clustering_error(y, labels),
+        "many_to_one": clustering_error(y, labels, mapping="many-to-one"),
+        "nmi": normalized_mutual_info_score(y, labels),
+        "ari": adjusted_rand_score(y, labels),
+        "seconds": seconds,
+        "peak_memory": peak_memory(),
+        "n_iter": getattr(estimator, "n_iter_", None),
+        "criterion": getattr(estimator, "criterion_", None),
+    }
+    return {"data": data, "method": method, "k": n_clusters or k, "seed": seed, **figures, **machine()}
+
+
+def main():
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="+", choices=CLUSTERING, default=["digits", "digits-rows", "moons"])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["GAN-EM", "KMeans", "GaussianMixture"])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--clusters", type=int, help="other than the number of classes")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out", default="benchmarks/results/clustering.jsonl")
+    parser.add_argument("--table", action="store_true", help="only print the table of the file")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if not arguments.table:
+        for data in arguments.data:
+            for method in arguments.methods:
+                for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+                    record = run(data, method, seed, arguments.clusters)
+                    append(arguments.out, record)
+                    print(data, method, seed, f"{record['error']:.4f}", f"{record['seconds']:.1f} s", flush=True)
+    table(read(arguments.out), ("data", "k", "method"), "error")
+
+
+if __name__ == "__main__":
+    main()

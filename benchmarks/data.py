@@ -1,0 +1,67 @@
+"""The data sets of the benchmarks, by name.
+
+Those that no package ships are read from the folder in the environment variable SKGANEM_DATA: ``mnist.npz`` with the arrays
+``x_train``, ``y_train``, ``x_test`` and ``y_test``.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits, make_moons
+
+
+def mnist():
+    """Load all of MNIST, or end with the reason why not."""
+    path = Path(os.environ.get("SKGANEM_DATA", ".data")) / "mnist.npz"
+    if not path.exists():
+        raise SystemExit(f"{path} does not exist; set SKGANEM_DATA to the folder of mnist.npz.")
+    with np.load(path) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def mnist_10k(seed):
+    """Return the first 10,000 training images."""
+    data = mnist()
+    return data["x_train"][:10_000], data["y_train"][:10_000].astype(int)
+
+
+def mnist_dev(seed):
+    """Return the training images 10,000 to 19,999: the ones on which defaults were chosen."""
+    data = mnist()
+    return data["x_train"][10_000:20_000], data["y_train"][10_000:20_000].astype(int)
+
+
+def mnist_imbalanced(seed):
+    """Return 100 to 1000 images of each digit, from the first 20,000; which digit is rare depends on the seed."""
+    data, rng = mnist(), np.random.default_rng(seed)
+    X, y = data["x_train"][:20_000], data["y_train"][:20_000].astype(int)
+    sizes = rng.permutation(np.arange(100, 1001, 100))
+    chosen = np.sort(np.concatenate([rng.choice(np.flatnonzero(y == i), sizes[i], replace=False) for i in range(10)]))
+    return X[chosen], y[chosen]
+
+
+def digits(seed):
+    """Return scikit-learn's 1797 digits as images."""
+    X, y = load_digits(return_X_y=True)
+    return X.reshape(-1, 8, 8), y
+
+
+def digits_rows(seed):
+    """Return scikit-learn's 1797 digits as rows of 64 values."""
+    return load_digits(return_X_y=True)
+
+
+def moons(seed):
+    """Return 1000 points on two half circles with noise 0.05."""
+    return make_moons(1000, noise=0.05, random_state=seed)
+
+
+CLUSTERING = {
+    "digits": (digits, 10),
+    "digits-rows": (digits_rows, 10),
+    "moons": (moons, 2),
+    "mnist-10k": (mnist_10k, 10),
+    "mnist-dev": (mnist_dev, 10),
+    "mnist-imbalanced": (mnist_imbalanced, 10),
+}

@@ -1,0 +1,60 @@
+"""Records of runs as JSON lines, and tables made of them."""
+
+import json
+import platform
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+import sklearn
+import torch
+
+import skganem
+
+
+def machine():
+    """Describe the software and hardware that a run ran on."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "sklearn": sklearn.__version__}
+    return {**versions, "skganem": skganem.__version__, "threads": torch.get_num_threads(), "cpu": cpu_name(), "gpu": gpu}
+
+
+def cpu_name():
+    """Return the processor's name where the system tells it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def peak_memory():
+    """Return the largest resident memory of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def append(path, record):
+    """Add a record to a file of JSON lines."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def read(path):
+    """Return all records of a file of JSON lines."""
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def table(records, keys, figure, percent=True):
+    """Print mean, standard deviation and worst of a figure over seeds, and the mean seconds, a line for each group."""
+    unit, scale = ("%", 100) if percent else ("", 1)
+    print(f"{' / '.join(keys):44s} {'seeds':>5s} {'mean ' + unit:>8s} {'std':>6s} {'worst':>7s} {'seconds':>8s}")
+    groups = {}
+    for record in records:
+        groups.setdefault(tuple(str(record[key]) for key in keys), []).append(record)
+    for group, rows in groups.items():
+        values = scale * np.array([row[figure] for row in rows])
+        seconds = np.mean([row["seconds"] for row in rows])
+        name = " / ".join(group)
+        print(f"{name:44s} {len(rows):5d} {values.mean():8.2f} {values.std():6.2f} {values.max():7.2f} {seconds:8.1f}")
