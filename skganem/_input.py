@@ -34,8 +34,7 @@ def as_rows(estimator, X, *, reset, image_shape=None, y=None, min_samples=1):
     shape = tuple(getattr(X, "shape", np.shape(X) if isinstance(X, (list, tuple)) else ()))
     if len(shape) in (3, 4):
         X, given = np.asarray(X) if not isinstance(X, np.ndarray) else X, shape[1:]
-        if shape[0]:
-            X = X.reshape(shape[0], -1)
+        X = X.reshape(shape[0], int(np.prod(given)))
     else:
         given = None
     if len(shape) > 4:

@@ -39,9 +39,7 @@ def test_digit_images(digits):
     """Three of the ten digits, 90 images: cheap, and far from what k-means can do by accident."""
     X, y = digits
     X, y = X[y < 3], y[y < 3]
-    model = GANEMClustering(
-        3, max_iter=7, recipe=Recipe().but(representation_steps=60, neighbour_steps=20, width=16), random_state=0
-    )
+    model = GANEMClustering(3, max_iter=7, recipe=Recipe().but(representation_steps=60, width=16), random_state=0)
     assert clustering_error(y, model.fit_predict(X)) < 0.1
 
 
@@ -167,7 +165,7 @@ def test_integers_and_floats_agree(digits):
 def test_uint8_is_not_copied(monkeypatch):
     from skganem.core import data
 
-    X = np.random.default_rng(0).integers(0, 255, (200, 30), dtype=np.uint8)
+    X = np.repeat(np.array([[0], [120], [255]], dtype=np.uint8), 60, axis=0) + np.arange(20, dtype=np.uint8) % 7
     arrays = []
     original = data.Source.__init__
     monkeypatch.setattr(
@@ -178,6 +176,7 @@ def test_uint8_is_not_copied(monkeypatch):
     assert arrays[0].dtype == np.uint8
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(
     "X",
     [
@@ -290,7 +289,7 @@ BAD = {
     "infinity": (lambda X: np.where(X > 14, np.inf, X), {}, "infinity"),
     "too few samples": (lambda X: X[:2], {}, r"n_samples=2 should be >= n_clusters=3"),
     "one sample": (lambda X: X[:1], {"n_clusters": 1}, "minimum of 2"),
-    "no sample": (lambda X: X[:0], {}, "0 sample|no sample"),
+    "no sample": (lambda X: X[:0].reshape(0, 64), {}, "0 sample"),
     "no cluster": (lambda X: X, {"n_clusters": 0}, "n_clusters"),
     "complex": (lambda X: X * 1j, {}, "Complex"),
     "words": (lambda X: np.array([["a", "b"]] * 20), {}, "bytes/strings"),

@@ -20,6 +20,7 @@ from skganem.core.model import Model
 from skganem.core.networks import Classifier
 from skganem.core.recipe import Recipe
 from skganem.core.runtime import autocast, frozen
+from skganem.core.shapes import is_image
 
 R1_INTERVAL = 8
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -178,6 +179,7 @@ def e_step(training: Training, w: Tensor) -> float:
     recipe = training.recipe
     target, weight = sharpen(w, recipe.sharpening), recipe.consistency * certainty(w)
     training.previous_e_net = copy.deepcopy(training.model.e_net) if training.heard and recipe.sharpening > 1 else None
+    tolerance = recipe.e_tol if is_image(training.source.shape) else recipe.e_tol_rows
     losses = []
     for _ in range(recipe.e_rounds):
         training.model.e_net.train()
@@ -186,7 +188,7 @@ def e_step(training: Training, w: Tensor) -> float:
         if len(training.known) and recipe.e_epsilon is not None:
             fit_labelled(training, recipe.e_epsilon)
         recalibrate(training)
-        if not recipe.consistency or disagreement(training, w) <= recipe.e_tol:
+        if not recipe.consistency or disagreement(training, w) <= tolerance:
             break
     return float(finite(torch.stack(losses).mean()))
 

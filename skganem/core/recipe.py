@@ -35,9 +35,10 @@ class Recipe:
         Passes over the data in an M-step (p in Algorithm 1), and the least and largest number of batches they may come to.
     e_steps : int
         Batches of an E-step (q in Algorithm 1).
-    e_rounds, e_tol : int, float
+    e_rounds, e_tol, e_tol_rows : int, float, float
         An E-step is repeated, up to `e_rounds` times, until the E-net's classes of real samples differ from those of w in at
-        most `e_tol` of the samples (only with `consistency`).
+        most `e_tol` of the images, or `e_tol_rows` of the rows (only with `consistency`). An E-net that stops early on
+        images corrects labels that do not fit; on rows, whose graph is that of the data themselves, it loses labels.
     batch_size, e_batch_size : int
         Real samples, and as many generated ones, in a batch of the M-step and of the E-step.
     width : int
@@ -100,6 +101,7 @@ class Recipe:
     e_steps: int = 100
     e_rounds: int = 5
     e_tol: float = 0.05
+    e_tol_rows: float = 0.005
     batch_size: int = 64
     e_batch_size: int = 128
     width: int = 32
