@@ -104,6 +104,7 @@ def begin(problem: Problem, model: Model, rng: torch.Generator, seed: int) -> tu
         augment = ImageWarp()
     if use_graph and augment is not None and is_image(source.shape):
         learn_features(model, source, recipe, augment, rng, problem.dtype)
+        model.remember_features()
     if automatic and isinstance(augment, ImageWarp):
         augment = augment.scaled(recipe.e_strength)
     graph = None

@@ -15,6 +15,7 @@ from torch import Tensor
 
 BLOCK = 1024
 TIME = 24
+N_SCORE_NEIGHBORS, N_SCORE_VECTORS = 10, 32
 
 
 def nearest(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -75,6 +76,12 @@ def diffusion_map(graph: sp.csr_array, n_vectors: int, seed: int) -> np.ndarray:
         embedding[members, column] = vector * max(value, 0.0) ** TIME
     lengths = np.linalg.norm(embedding, axis=1, keepdims=True)
     return np.asarray(embedding / np.maximum(lengths, 1e-12))
+
+
+def spread_out(points: Tensor) -> np.ndarray:
+    """Return the diffusion map of points (n, d), in which parts of their neighbour graph are far apart: (n, m)."""
+    graph = affinity(neighbours(points, N_SCORE_NEIGHBORS).cpu().numpy())
+    return diffusion_map(graph, min(N_SCORE_VECTORS, max(1, len(points) // 2)), seed=0)
 
 
 def leading_eigenpairs(matrix: sp.csr_array, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

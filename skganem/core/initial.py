@@ -18,7 +18,6 @@ from torch import Tensor
 from skganem.core import graph
 from skganem.core.data import Source
 from skganem.core.model import Model
-from skganem.core.shapes import is_image
 
 
 class NeighbourGraph:
@@ -27,7 +26,7 @@ class NeighbourGraph:
     Parameters
     ----------
     model : Model
-        Its E-net's features are the coordinates of images; rows are their own coordinates.
+        Gives the coordinates of the samples.
     source : Source
     n_neighbors, graph_size : int
     rng : torch.Generator
@@ -50,13 +49,13 @@ class NeighbourGraph:
     ) -> None:
         n = len(source)
         self.members = _choose(n, graph_size, rng, keep)
-        points = coordinates(model, source.subset(self.members) if len(self.members) < n else source)
+        points = model.coordinates(source.subset(self.members) if len(self.members) < n else source)
         self.among_members = graph.neighbours(points, n_neighbors).cpu()
         self.of_all = self.members[self.among_members]
         if len(self.members) < n:
             found = torch.empty(n, self.of_all.shape[1], dtype=torch.long)
             for part in torch.arange(n).split(8192):
-                queries = coordinates(model, source.subset(part))
+                queries = model.coordinates(source.subset(part))
                 found[part] = self.members[graph.nearest(queries, points, found.shape[1])[1].cpu()]
             found[self.members] = self.of_all
             self.of_all = found
@@ -78,13 +77,6 @@ def _choose(n: int, size: int, rng: torch.Generator, keep: Tensor | None) -> Ten
     chosen = torch.zeros(n, dtype=torch.bool)
     chosen[order[: max(size, 0 if keep is None else len(keep))]] = True
     return chosen.nonzero().squeeze(1)
-
-
-def coordinates(model: Model, source: Source) -> Tensor:
-    """Return the points between which neighbours are sought: unit-length features of images, rows as they are."""
-    if not is_image(source.shape):
-        return source.batch(slice(None))
-    return model.collect(source, lambda x: F.normalize(model.e_net.body(x), dim=1))
 
 
 def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int) -> Tensor:

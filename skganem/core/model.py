@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skganem.core.data import Source
@@ -53,8 +55,18 @@ class Model:
             self.discriminator = Classifier(d_body, count_features(d_body, shape), n_clusters + 1)
             body = networks.generator(shape, layout.n_noise + n_clusters, width)
             self.generator = Generator(body, n_clusters, layout.n_noise)
+        self.encoder: nn.Module | None = None
         self.phi = torch.full((n_clusters,), 1 / n_clusters, device=device)
         self.to(device)
+
+    def remember_features(self) -> None:
+        """Keep the E-net's features as they are now: coordinates of images that do not depend on K."""
+        self.encoder = copy.deepcopy(self.e_net.body).eval()
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return all networks by name."""
+        named: dict[str, nn.Module] = {"generator": self.generator, "discriminator": self.discriminator, "e_net": self.e_net}
+        return named if self.encoder is None else {**named, "encoder": self.encoder}
 
     def modules(self) -> tuple[Generator, Classifier, Classifier]:
         """Return G, D and E."""
@@ -63,7 +75,7 @@ class Model:
     def to(self, device: torch.device) -> Model:
         """Move to a device, in place."""
         self.device, self.phi = device, self.phi.to(device)
-        for module in self.modules():
+        for module in self.parts().values():
             # Channels-last convolutions are the faster ones on CPUs and GPUs alike.
             module.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         return self
@@ -86,6 +98,17 @@ class Model:
         """Return the output of layer r (Section 5.4), float32 (n, n_components), for all samples of a source."""
         return self.collect(source, self.e_net.features)
 
+    def coordinates(self, source: Source) -> Tensor:
+        """Return the points (n, m) between which neighbours are sought.
+
+        Rows are their own coordinates. Images have unit-length features, as they were before the EM loop, or their pixels
+        where no features were learned.
+        """
+        if self.encoder is None:
+            return source.batch(slice(None)).flatten(1)
+        encoder = self.encoder
+        return self.collect(source, lambda x: F.normalize(encoder(x), dim=1))
+
     @torch.no_grad()
     def collect(self, source: Source, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """Apply `compute`, which uses the E-net, to all samples of a source in chunks; the results, concatenated."""
@@ -105,7 +128,7 @@ class Model:
     def to_numpy(self) -> dict[str, np.ndarray]:
         """Return all weights and phi as NumPy arrays by name."""
         state = {"phi": self.phi.cpu().numpy().copy()}
-        for prefix, module in zip(("generator", "discriminator", "e_net"), self.modules(), strict=True):
+        for prefix, module in self.parts().items():
             for name, value in module.state_dict().items():
                 state[f"{prefix}.{name}"] = value.detach().cpu().contiguous().numpy().copy()
         return state
@@ -113,7 +136,9 @@ class Model:
     def from_numpy(self, state: dict[str, np.ndarray]) -> Model:
         """Load what `to_numpy` returned; every name and shape must match."""
         self.phi = torch.from_numpy(np.array(state["phi"])).to(self.device)
-        for prefix, module in zip(("generator", "discriminator", "e_net"), self.modules(), strict=True):
+        if self.encoder is None and any(name.startswith("encoder.") for name in state):
+            self.remember_features()
+        for prefix, module in self.parts().items():
             part = {k.removeprefix(prefix + "."): v for k, v in state.items() if k.startswith(prefix + ".")}
             module.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in part.items()})
         return self

@@ -1,0 +1,101 @@
+"""Test error with few labels: GAN-EM and scikit-learn's semi-supervised classifiers, over draws of the labels.
+
+    python benchmarks/semi_supervised.py --data digits --draws 5
+    SKGANEM_DATA=/path/to/data python benchmarks/semi_supervised.py --data mnist-100 --draws 5
+
+In each draw, the same labels are known to all methods.
+"""
+
+import argparse
+import time
+import warnings
+
+import numpy as np
+import torch
+from data import mnist
+from report import append, machine, peak_memory, read, table
+from sklearn.datasets import load_digits
+from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
+from sklearn.svm import SVC
+
+from skganem import GANEMSemiSupervisedClassifier
+
+
+def hide(y, per_class, rng):
+    """Keep `per_class` labels of each class, and put -1 for the others."""
+    partial = np.full_like(y, -1)
+    for label in np.unique(y):
+        known = rng.choice(np.flatnonzero(y == label), per_class, replace=False)
+        partial[known] = label
+    return partial
+
+
+def digits(draw):
+    """Return half of the digits with 5 labels a class, and the other half to test on."""
+    X, y = load_digits(return_X_y=True)
+    rng = np.random.default_rng(draw)
+    order = rng.permutation(len(X))
+    train, test = order[: len(X) // 2], order[len(X) // 2 :]
+    X = X.reshape(-1, 8, 8)
+    return X[train], hide(y[train], 5, rng), X[test], y[test]
+
+
+def mnist_with(per_class):
+    """Return a loader of the first 10,000 training images with some labels a class, and the 10,000 test images."""
+
+    def load(draw):
+        data = mnist()
+        y = data["y_train"][:10_000].astype(int)
+        partial = y if per_class is None else hide(y, per_class, np.random.default_rng(draw))
+        return data["x_train"][:10_000], partial, data["x_test"], data["y_test"].astype(int)
+
+    return load
+
+
+DATA = {"digits": digits, "mnist-100": mnist_with(10), "mnist-1000": mnist_with(100), "mnist-all": mnist_with(None)}
+METHODS = {
+    "GAN-EM": lambda seed: GANEMSemiSupervisedClassifier(random_state=seed),
+    "LabelSpreading": lambda seed: LabelSpreading(kernel="knn", n_neighbors=7),
+    "SelfTraining(SVC)": lambda seed: SelfTrainingClassifier(SVC(gamma="scale", probability=True, random_state=seed)),
+}
+
+
+def run(data, method, draw):
+    """Train and test once; return the record."""
+    X, y, X_test, y_test = DATA[data](draw)
+    if method != "GAN-EM":
+        X, X_test = (part.reshape(len(part), -1).astype(np.float32) for part in (X, X_test))
+    estimator = METHODS[method](draw)
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator.fit(X, y)
+    seconds = time.perf_counter() - start
+    figures = {"error": 1 - estimator.score(X_test, y_test), "seconds": seconds, "peak_memory": peak_memory()}
+    return {"data": data, "method": method, "seed": draw, **figures, **machine()}
+
+
+def main():
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="+", choices=DATA, default=["digits"])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--first-draw", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out", default="benchmarks/results/semi_supervised.jsonl")
+    parser.add_argument("--table", action="store_true", help="only print the table of the file")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if not arguments.table:
+        for data in arguments.data:
+            for draw in range(arguments.first_draw, arguments.first_draw + arguments.draws):
+                for method in arguments.methods:
+                    record = run(data, method, draw)
+                    append(arguments.out, record)
+                    print(data, method, draw, f"{record['error']:.4f}", f"{record['seconds']:.1f} s", flush=True)
+    table(read(arguments.out), ("data", "method"), "error")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Inside scikit-learn's other tools."""
+
+import pickle
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import make_blobs, make_moons
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from skganem import GANEMClustering, GANEMSemiSupervisedClassifier, GANEMTransformer, Recipe
+
+from .conftest import fast_recipe
+
+FAST = fast_recipe(e_steps=60)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_grid_search_finds_the_number_of_clusters():
+    X, _ = make_blobs(600, centers=5, cluster_std=0.7, random_state=3)
+    recipe = Recipe().but(max_iter=2, min_m_steps=3, max_m_steps=5, n_unheard=2, e_steps=60, width=16)
+    search = GridSearchCV(GANEMClustering(recipe=recipe, random_state=0), {"n_clusters": [2, 3, 4, 5, 6, 8]}, cv=3).fit(X)
+    assert search.best_params_ == {"n_clusters": 5}
+
+
+def test_score_prefers_the_truth():
+    """A crescent cut in half must not score above the two crescents, though its halves are rounder."""
+    X, y = make_moons(600, noise=0.05, random_state=0)
+    rough = Recipe().but(max_iter=1, n_unheard=1, min_m_steps=1, max_m_steps=1, e_steps=300)
+    scores = []
+    for labels in (y, X[:, 0] > 0.5):
+        w = np.eye(2)[np.asarray(labels, dtype=int)]
+        scores.append(GANEMClustering(2, init=w, recipe=rough, random_state=0).fit(X).score(X))
+    assert scores[0] > scores[1]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_score_is_bounded_and_defined(blobs):
+    X, _ = blobs
+    assert GANEMClustering(1, recipe=FAST, random_state=0).fit(X).score(X) == 0
+    model = GANEMClustering(3, recipe=FAST, random_state=0).fit(X)
+    assert -1 <= model.score(X) <= 1
+    assert model.score(X[:1]) == 0
+    assert model.score(X[:2]) in (0, pytest.approx(model.score(X[:2])))
+
+
+def test_score_of_images_uses_features_that_survive_pickling(digits):
+    X, _ = digits
+    model = GANEMClustering(4, recipe=FAST, random_state=0).fit(X)
+    assert clone(model).fit(X).score(X) == model.score(X)
+    assert pickle.loads(pickle.dumps(model)).score(X) == model.score(X)
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_parallel_grid_search(blobs, backend):
+    X, y = blobs
+    grid = {"max_iter": [1, 2], "width": [4, 8]}
+    search = GridSearchCV(GANEMSemiSupervisedClassifier(recipe=FAST, random_state=0), grid, cv=2, n_jobs=2)
+    serial = clone(search).set_params(n_jobs=1).fit(X, y)
+    with joblib.parallel_backend(backend, n_jobs=2):
+        parallel = search.fit(X, y)
+    np.testing.assert_array_equal(parallel.cv_results_["mean_test_score"], serial.cv_results_["mean_test_score"])
+
+
+def test_pipeline_and_union(blobs):
+    X, y = blobs
+    transformer = GANEMTransformer(3, n_clusters=3, recipe=FAST, random_state=0)
+    union = FeatureUnion([("gan", transformer), ("scaled", StandardScaler())])
+    model = Pipeline([("scale", MinMaxScaler()), ("features", union), ("classify", LogisticRegression())])
+    assert cross_val_score(model, X, y, cv=3).mean() > 0.9
+    model.set_params(features__gan__n_components=2)
+    assert model.fit(X, y)["features"].transform(MinMaxScaler().fit_transform(X)).shape == (150, 6)
+    columns = ColumnTransformer([("gan", clone(transformer), [0, 1])], remainder="passthrough")
+    assert columns.fit_transform(X).shape == (150, 2 + 2)
+    assert make_pipeline(MinMaxScaler(), GANEMClustering(3, recipe=FAST, random_state=0)).fit_predict(X).shape == (150,)
+
+
+def test_calibration(blobs):
+    X, y = blobs
+    model = CalibratedClassifierCV(GANEMSemiSupervisedClassifier(recipe=FAST, random_state=0), cv=2).fit(X, y)
+    assert model.score(X, y) > 0.9
+
+
+def test_html_representation():
+    for estimator in (GANEMClustering(), GANEMTransformer(), GANEMSemiSupervisedClassifier()):
+        html = estimator._repr_html_()
+        assert type(estimator).__name__ in html
+        assert "random_state" in html
