@@ -26,7 +26,6 @@ from skganem import GANEMClustering, clustering_error
 
 X, y = load_digits(return_X_y=True)
 
-errors = []  # by EM iteration, for the figure only: training does not see y
 model = GANEMClustering(n_clusters=10, image_shape=(8, 8), random_state=0)
 rivals = {
     "GAN-EM": model,
@@ -52,13 +51,15 @@ for name, rival in rivals.items():
 # What the clusters look like
 # ---------------------------
 # Each row shows new images, drawn by the generator for one cluster; on the right, how training went: the share of images
-# that changed their cluster, and how sure the E-net is of the rest.
-images, _ = model.sample(120, y=np.repeat(np.arange(10), 12))
-mosaic = images.reshape(10, 12, 8, 8).transpose(0, 2, 1, 3).reshape(80, 96)
+# that changed their cluster in an EM iteration, and how unsure the E-net is of an image on average.
+rows, _ = model.sample(120, y=np.repeat(np.arange(10), 12))
+images = rows.reshape(120, 8, 8)
+framed = np.pad(images, ((0, 0), (1, 1), (1, 1)))
+mosaic = framed.reshape(10, 12, 10, 10).transpose(0, 2, 1, 3).reshape(100, 120)
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
 left.imshow(mosaic, cmap="gray_r")
-left.set(title="Generated digits, a cluster in each row", xticks=[], yticks=range(4, 80, 8), yticklabels=range(10))
+left.set(title="Generated digits, a cluster in each row", xticks=[], yticks=range(5, 100, 10), yticklabels=range(10))
 left.set_ylabel("cluster")
 iterations = np.arange(1, model.n_iter_ + 1)
 right.plot(iterations, 100 * model.history_["change"], "o-", label="images that changed cluster")

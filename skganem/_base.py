@@ -156,6 +156,7 @@ class BaseGANEM(BaseEstimator):
         Returns
         -------
         self : object
+            The estimator itself.
         """
         check_is_fitted(self)
         self._model = self._model.to(resolve_device(device))

@@ -197,6 +197,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         Returns
         -------
         features : ndarray of shape (n_samples, n_components), float32
+            The outputs of the E-net's layer r.
         """
         check_is_fitted(self)
         return self._model.features(self._source(X)).cpu().numpy()

@@ -169,9 +169,9 @@ def test_divergence_keeps_the_last_good_state(blobs):
 
 def test_rates_fall_as_the_recipe_says(blobs):
     paper = Recipe.paper()
-    assert paper.rate_factor(3) == pytest.approx(0.98**3)
+    assert em.rate_factor(paper, 3) == pytest.approx(0.98**3)
     default = Recipe()
-    factors = [default.rate_factor(i) for i in range(default.max_iter)]
+    factors = [em.rate_factor(default, i) for i in range(default.max_iter)]
     assert factors[0] == 1
     assert all(a > b > 0 for a, b in pairwise(factors))
     training = training_of(blobs[0], decay=0.5, learning_rates=(1e-3, 2e-3, 3e-3))
@@ -187,7 +187,7 @@ def test_paper_recipe():
     assert paper.optimizer == "rmsprop"
     assert paper.learning_rates == (2e-4, 2e-4, 2e-4)
     assert paper.decay == 0.98
-    assert (paper.m_epochs, paper.batch_size, paper.m_steps(64 * 100)) == (5, 64, 500)
+    assert (paper.m_epochs, paper.batch_size, em.m_steps(paper, 64 * 100)) == (5, 64, 500)
     assert (paper.e_steps, paper.e_batch_size) == (1000, 256)
     assert paper.lipschitz == "clip"
     assert (paper.generator_loss, paper.discriminator_loss) == ("likelihood", "all")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +16,15 @@ from torch import Tensor, nn
 
 from skganem.core.augment import Augmentation
 from skganem.core.data import Source, endless_batches
-from skganem.core.losses import e_net_loss, of_class, soft_cross_entropy
+from skganem.core.losses import (
+    DISCRIMINATOR_LOSSES,
+    GENERATOR_LOSSES,
+    DiscriminatorLoss,
+    GeneratorLoss,
+    e_net_loss,
+    of_class,
+    soft_cross_entropy,
+)
 from skganem.core.model import Model
 from skganem.core.networks import Classifier
 from skganem.core.recipe import Recipe
@@ -74,7 +83,7 @@ class Training:
 
     def set_rates(self) -> None:
         """Set the learning rates of this EM iteration."""
-        factor = self.recipe.rate_factor(self.iteration)
+        factor = rate_factor(self.recipe, self.iteration)
         for optimizer, rate in zip(self.optimizers, self.recipe.learning_rates, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
@@ -144,9 +153,9 @@ def m_step(training: Training, w: Tensor) -> tuple[float, float]:
     model, recipe, rng = training.model, training.recipe, training.rng
     generator, discriminator, _ = model.modules()
     optimizer_g, optimizer_d, _ = training.optimizers
-    generator_loss, discriminator_loss = recipe.objectives()
+    generator_loss, discriminator_loss = objectives(recipe)
     total = torch.zeros(2, device=model.device)
-    n_steps = recipe.m_steps(len(w))
+    n_steps = m_steps(recipe, len(w))
     generator.train(), discriminator.train()
     for step, index in enumerate(endless_batches(len(w), recipe.batch_size, n_steps, rng)):
         x, x_w = training.source.batch(index), w[index]
@@ -286,6 +295,28 @@ def fit_labelled(training: Training, epsilon: float) -> None:
         update(training.optimizers[2], e_net_loss(logits, labels))
         if float((logits.argmax(1) != labels).float().mean()) <= epsilon:
             break
+
+
+def objectives(recipe: Recipe) -> tuple[GeneratorLoss, DiscriminatorLoss]:
+    """Look up L_G and L_D."""
+    generator, discriminator = recipe.generator_loss, recipe.discriminator_loss
+    return (
+        GENERATOR_LOSSES[generator] if isinstance(generator, str) else generator,
+        DISCRIMINATOR_LOSSES[discriminator] if isinstance(discriminator, str) else discriminator,
+    )
+
+
+def rate_factor(recipe: Recipe, iteration: int) -> float:
+    """Return the factor of the learning rates in an EM iteration, counted from 0."""
+    if recipe.decay is not None:
+        return recipe.decay**iteration
+    return 0.5 + 0.5 * math.cos(math.pi * min(iteration / recipe.max_iter, 1.0))
+
+
+def m_steps(recipe: Recipe, n: int) -> int:
+    """Return the number of batches in an M-step over n samples."""
+    per_epoch = max(1, round(n / recipe.batch_size))
+    return min(max(recipe.m_epochs * per_epoch, recipe.min_m_steps), recipe.max_m_steps)
 
 
 def change(training: Training, x: Tensor, index: Tensor | None) -> Tensor:

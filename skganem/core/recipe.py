@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from skganem.core.augment import Augmentation
-from skganem.core.losses import DISCRIMINATOR_LOSSES, GENERATOR_LOSSES, DiscriminatorLoss, GeneratorLoss
+from skganem.core.losses import DiscriminatorLoss, GeneratorLoss
 from skganem.core.networks import DEFAULT_NETWORKS, PAPER_NETWORKS, Networks
 
 #: (discriminator, real batch, its w, step) -> penalty added to L_D; or the names "clip", "r1"
@@ -165,31 +164,34 @@ class Recipe:
         return f"Recipe({', '.join(changed)})"
 
     def but(self, **changes: Any) -> Recipe:
-        """Return a copy with some fields changed."""
+        """Return a copy with some fields changed.
+
+        Parameters
+        ----------
+        **changes : object
+            New values by the fields' names.
+
+        Returns
+        -------
+        recipe : Recipe
+            The copy.
+
+        Raises
+        ------
+        ValueError
+            If there is no field of a name.
+
+        Examples
+        --------
+        >>> from skganem import Recipe
+        >>> Recipe.paper().but(width=32).width
+        32
+        """
         known = {field.name for field in fields(self)}
         unknown = sorted(set(changes) - known)
         if unknown:
             raise ValueError(f"a recipe has no {', '.join(unknown)}; its fields are {', '.join(sorted(known))}")
         return replace(self, **changes)
-
-    def objectives(self) -> tuple[GeneratorLoss, DiscriminatorLoss]:
-        """Look up L_G and L_D."""
-        generator, discriminator = self.generator_loss, self.discriminator_loss
-        return (
-            GENERATOR_LOSSES[generator] if isinstance(generator, str) else generator,
-            DISCRIMINATOR_LOSSES[discriminator] if isinstance(discriminator, str) else discriminator,
-        )
-
-    def rate_factor(self, iteration: int) -> float:
-        """Return the factor of the learning rates in an EM iteration, counted from 0."""
-        if self.decay is not None:
-            return self.decay**iteration
-        return 0.5 + 0.5 * math.cos(math.pi * min(iteration / self.max_iter, 1.0))
-
-    def m_steps(self, n: int) -> int:
-        """Return the number of batches in an M-step over n samples."""
-        per_epoch = max(1, round(n / self.batch_size))
-        return min(max(self.m_epochs * per_epoch, self.min_m_steps), self.max_m_steps)
 
 
 def _short(value: Any) -> str:
