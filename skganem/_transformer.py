@@ -4,12 +4,13 @@ from numbers import Integral
 
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
+from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skganem._base import BaseGANEM
 from skganem._input import as_rows, unchanged_on_error
-from skganem._labels import split_labels
+from skganem._labels import is_unlabeled, split_labels
 
 
 class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGANEM):
@@ -178,7 +179,8 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         with unchanged_on_error(self):
             X = as_rows(self, X, reset=True, image_shape=self.image_shape, y=y, min_samples=2)
             n_clusters, labelled = self.n_clusters, {}
-            if y is not None:
+            check_consistent_length(X, y)
+            if y is not None and not is_unlabeled(column_or_1d(y, warn=True), self.unlabeled).all():
                 known, codes, classes = split_labels(X, y, self.unlabeled)
                 n_clusters, labelled = len(classes), {"known": torch.from_numpy(known), "labels": torch.from_numpy(codes)}
             if len(X) < n_clusters:

@@ -203,6 +203,22 @@ def test_any_number_of_clusters(n, k):
     assert set(model.labels_) <= set(range(k))
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_no_batch_has_a_single_row():
+    X = np.random.default_rng(0).normal(size=(7, 3))
+    assert fast(2, batch_size=2).fit(X).n_iter_ == 2
+
+
+def test_values_far_from_zero_lose_nothing():
+    near = np.random.default_rng(0).normal(0, 100, (500, 2))
+    from skganem.core.data import Scaling
+
+    assert Scaling.of(near + 1e9, (2,)).scale == pytest.approx(Scaling.of(near, (2,)).scale, rel=1e-6)
+    stamps = np.c_[np.full(60, 1_700_000_063), np.arange(60) % 2]
+    model = fast(2).fit(stamps)
+    np.testing.assert_array_equal(model.predict(stamps), model.predict(stamps.astype(np.float64)))
+
+
 def test_all_rows_equal_warns():
     with pytest.warns(ConvergenceWarning, match="clusters have a sample"):
         fast(3).fit(np.ones((20, 2)))

@@ -10,6 +10,7 @@ rng = np.random.default_rng(0)
 REAL, FAKE = rng.normal(size=(5, 4)), rng.normal(size=(6, 4))  # K = 3 units and the real/fake unit
 W = rng.dirichlet(np.ones(3), 5)
 C = np.array([0, 1, 2, 0, 1, 2])
+PHI = np.array([0.5, 0.3, 0.2])
 
 
 def sigmoid(x):
@@ -53,36 +54,36 @@ def test_normalized_likelihood_has_the_direction_of_eq_1():
 def test_eq_2():
     fake = np.log(1 - sigmoid(FAKE[:, :3])).sum(1).mean()
     real = (W * np.log(sigmoid(REAL[:, :3]))).sum(1).mean()
-    value = losses.discriminator_all(*tensors(REAL, W, FAKE, C)).item()
+    value = losses.discriminator_all(*tensors(REAL, W, FAKE, C, PHI)).item()
     assert value == pytest.approx(-(fake + real) + REAL_OR_FAKE)
 
 
 def test_eq_18():
-    # Each class has two of the six generated samples; both expectations carry the weight 1/3 of a class.
     by_class = [np.log(1 - sigmoid(FAKE[i == C, i])).mean() for i in range(3)]
     real = (W * np.log(sigmoid(REAL[:, :3]))).sum(1).mean()
-    value = losses.discriminator_own(*tensors(REAL, W, FAKE, C)).item()
-    assert value == pytest.approx(-(np.mean(by_class) + real) + REAL_OR_FAKE)
+    value = losses.discriminator_own(*tensors(REAL, W, FAKE, C, PHI)).item()
+    assert value == pytest.approx(-(PHI @ by_class + real) + REAL_OR_FAKE)
+
+
+def test_the_optimum_of_eq_18_is_eq_15_for_any_phi():
+    """Minimised over the logit at one point, D_i is P_ri / (P_ri + P_fi); here P_r = P_f, so 1/2, for a rare class, too."""
+    phi = torch.tensor([0.9, 0.1])
+    logits = torch.zeros(1, 3, requires_grad=True)
+    loss = losses.discriminator_own(logits, phi[None], logits.expand(2, 3), torch.tensor([0, 1]), phi)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert torch.allclose(gradient, torch.zeros(1, 3), atol=1e-7)
 
 
 def test_eq_2_and_eq_18_differ_in_the_other_classes_units_only():
-    (gradient_own,) = torch.autograd.grad(
-        losses.discriminator_own(
-            torch.tensor(REAL), torch.tensor(W), f := torch.tensor(FAKE, requires_grad=True), torch.tensor(C)
-        ),
-        f,
-    )
-    (gradient_all,) = torch.autograd.grad(
-        losses.discriminator_all(
-            torch.tensor(REAL), torch.tensor(W), f := torch.tensor(FAKE, requires_grad=True), torch.tensor(C)
-        ),
-        f,
-    )
+    fake, uniform = torch.tensor(FAKE, requires_grad=True), torch.full((3,), 1 / 3)
+    rest = *tensors(REAL, W), fake, torch.tensor(C), uniform
+    (own_gradient,) = torch.autograd.grad(losses.discriminator_own(*rest), fake)
+    (all_gradient,) = torch.autograd.grad(losses.discriminator_all(*rest), fake)
     own = torch.nn.functional.one_hot(torch.tensor(C), 4).bool()
     own[:, 3] = True
-    assert torch.allclose(gradient_own[own], gradient_all[own])
-    assert (gradient_own[~own] == 0).all()
-    assert (gradient_all[~own] > 0).all()
+    assert torch.allclose(own_gradient[own], all_gradient[own])
+    assert (own_gradient[~own] == 0).all()
+    assert (all_gradient[~own] > 0).all()
 
 
 def test_eq_5():

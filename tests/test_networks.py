@@ -58,7 +58,9 @@ def test_table_6_with_strides_that_reach_64():
     convolutions = [layer[1] for layer in described(model.discriminator) if layer[0] == "conv"]
     assert convolutions == [128, 256, 512, 1024]
     assert model.generator.body[0].in_features == 300
-    assert described(model.generator)[-1] == ("deconv", 3, 2, 1)
+    assert described(model.generator)[0] == ("fc", 1024 * 4 * 4)  # Table 6's first deconvolution, from 1x1 to 4x4
+    filters = [layer[1] for layer in described(model.generator) if layer[0] == "deconv"]
+    assert filters == [512, 256, 128, 3]
     z, c = torch.zeros(2, 298), torch.tensor([0, 1])
     assert model.generator(z, c).shape == (2, 3, 64, 64)
 

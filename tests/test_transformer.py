@@ -57,6 +57,13 @@ def test_labels_set_the_number_of_clusters(blobs):
     assert fast(n_clusters=2).fit(X).weights_.shape == (2,)
 
 
+def test_labels_may_all_be_unknown(blobs):
+    X, _ = blobs
+    np.testing.assert_array_equal(fast().fit(X, np.full(150, -1)).transform(X), fast().fit(X).transform(X))
+    with pytest.raises(ValueError, match="inconsistent numbers"):
+        fast().fit(X, np.full(149, -1))
+
+
 def test_feature_names_are_checked(blobs):
     frame = pd.DataFrame(blobs[0], columns=list("abcd"))
     model = fast().fit(frame)

@@ -58,7 +58,9 @@ class ImageWarp:
             nodes = torch.randn(len(x), 2, 5, 5, generator=rng, device=rng.device) * self.elastic
             smooth = F.interpolate(nodes, size=x.shape[2:], mode="bicubic", align_corners=True)
             grid = grid + smooth.permute(0, 2, 3, 1)
-        x = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+        # Places beyond the border are taken from it; clamping does what padding_mode="border" does, on every device.
+        edge = 1 - 1 / torch.tensor([x.shape[3], x.shape[2]], device=x.device)
+        x = F.grid_sample(x, torch.maximum(torch.minimum(grid, edge), -edge), align_corners=False)
         return self._recoloured(x, rng) if self.colour and x.shape[1] == 3 else x
 
     def _matrices(self, n: int, rng: torch.Generator) -> Tensor:

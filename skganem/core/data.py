@@ -46,7 +46,8 @@ class Scaling:
         mean = sum(part.sum(axis=0, dtype=np.float64) for part in _chunks(array)) / len(array)
         spread = sum(np.square(part - mean).sum(axis=0) for part in _chunks(array)) / len(array)
         # A constant feature leaves rounding errors of its mean behind, not variance.
-        varies = spread > (1e-6 * np.abs(mean)) ** 2
+        resolution = np.finfo(array.dtype if array.dtype.kind == "f" else np.float64).eps
+        varies = spread > (16 * resolution * np.abs(mean)) ** 2
         scale = float(np.sqrt(spread[varies].mean())) if varies.any() else 1.0
         return cls(np.asarray(mean), scale)
 
@@ -80,8 +81,7 @@ class Source:
 
     def __init__(self, array: np.ndarray, shape: Shape, scaling: Scaling, device: torch.device) -> None:
         self.array, self.shape, self.scaling, self.device = array, shape, scaling, device
-        double = array.dtype == np.float64
-        self._offset = torch.as_tensor(scaling.offset, dtype=torch.float64 if double else torch.float32)
+        self._offset = torch.as_tensor(scaling.offset, dtype=torch.float64)
         self._resident = self._resident_copy()
 
     def __len__(self) -> int:
@@ -133,7 +133,7 @@ class Source:
 def batches(n: int, size: int, rng: torch.Generator) -> list[Tensor]:
     """Split a random order of n samples into batches of nearly equal size, about `size` and never a single row."""
     order = torch.randperm(n, generator=rng, device=rng.device)
-    return list(order.tensor_split(max(1, round(n / size))))
+    return list(order.tensor_split(max(1, min(round(n / size), n // 2))))
 
 
 def endless_batches(n: int, size: int, n_batches: int, rng: torch.Generator) -> Iterator[Tensor]:

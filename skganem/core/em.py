@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skganem.core.augment import Augmentation
-from skganem.core.data import Source, endless_batches
+from skganem.core.data import Source, batches, endless_batches
 from skganem.core.losses import (
     DISCRIMINATOR_LOSSES,
     GENERATOR_LOSSES,
@@ -91,11 +91,12 @@ class Training:
     @property
     def heard(self) -> float:
         """Weight of the generated samples in this E-step: the recipe's, once the generator has learned for a while."""
-        return self.recipe.generated if self.iteration >= self.recipe.n_unheard else 0.0
+        alone = self.recipe.consistency == 0  # nothing else would teach the E-net
+        return self.recipe.generated if alone or self.iteration >= self.recipe.n_unheard else 0.0
 
 
 class Divergence(ArithmeticError):
-    """A loss became infinite or NaN."""
+    """A loss, a weight or an answer became infinite or NaN."""
 
 
 def expectation_maximization(
@@ -126,18 +127,19 @@ def expectation_maximization(
     model, recipe = training.model, training.recipe
     fix_known(w, training)
     while training.iteration < recipe.max_iter:
-        start, before = time.perf_counter(), model.to_numpy()
         training.set_rates()
         model.phi = w.mean(dim=0)
+        start, before = time.perf_counter(), model.to_numpy()
         try:
             loss_g, loss_d = m_step(training, w)
             loss_e = e_step(training, w)
+            new_w = fix_known(finite(model.posterior(training.source)), training)
+            finite(torch.stack([p.detach().sum() for net in model.modules() for p in net.parameters()]))
         except Divergence:
             model.from_numpy(before)
             raise
-        new_w = model.posterior(training.source)
         record = describe(new_w, w)
-        w = reseed_empty_clusters(fix_known(new_w, training), training)
+        w = reseed_empty_clusters(new_w, training)
         training.iteration += 1
         record |= {"loss_g": loss_g, "loss_d": loss_d, "loss_e": loss_e, "seconds": time.perf_counter() - start}
         training.history.append({"iteration": training.iteration, "phi": model.phi.cpu().numpy(), **record})
@@ -163,7 +165,7 @@ def m_step(training: Training, w: Tensor) -> tuple[float, float]:
         with autocast(model.device, training.dtype):
             fake = generator(model.noise(len(x), rng), c)
             real_logits, fake_logits = discriminator(x), discriminator(fake.detach())
-        loss_d = discriminator_loss(real_logits.float(), x_w, fake_logits.float(), c)
+        loss_d = discriminator_loss(real_logits.float(), x_w, fake_logits.float(), c, model.phi)
         update(optimizer_d, loss_d + lipschitz_penalty(training, x, x_w, step))
 
         with frozen(discriminator), autocast(model.device, training.dtype):
@@ -286,14 +288,18 @@ def labelled_batch(training: Training, n: int) -> Part:
 
 def fit_labelled(training: Training, epsilon: float) -> None:
     """Section 5.3: train the E-net on the labelled samples until its error on them is at most `epsilon`."""
-    rng, known = training.rng, training.known
-    steps = endless_batches(len(known), training.recipe.e_batch_size, training.recipe.e_steps, rng)
-    for batch in steps:
-        x, labels = training.source.batch(known[batch.cpu()]), training.labels[batch]
-        with autocast(training.model.device, training.dtype):
-            logits = training.model.e_net(x).float()
-        update(training.optimizers[2], e_net_loss(logits, labels))
-        if float((logits.argmax(1) != labels).float().mean()) <= epsilon:
+    model, known, labels, size = training.model, training.known, training.labels, training.recipe.e_batch_size
+    if len(known) == 1:  # batch normalisation needs two
+        known, labels = known.repeat(2), labels.repeat(2)
+    labelled = training.source.subset(known)
+    for _ in range(max(1, training.recipe.e_steps * size // len(known))):
+        model.e_net.train()
+        for batch in batches(len(known), size, training.rng):
+            with autocast(model.device, training.dtype):
+                logits = model.e_net(labelled.batch(batch)).float()
+            update(training.optimizers[2], e_net_loss(logits, labels[batch]))
+        recalibrate(training)
+        if float((model.posterior(labelled).argmax(dim=1) != labels).float().mean()) <= epsilon:
             break
 
 
@@ -439,8 +445,8 @@ def settled(training: Training) -> bool:
     return tol > 0 and len(last) == 2 and all(r["change"] <= tol and r["n_empty"] == 0 for r in last)
 
 
-def finite(losses: Tensor) -> Tensor:
-    """Return the losses; raise `Divergence` if one is infinite or NaN."""
-    if not torch.isfinite(losses).all():
-        raise Divergence("a loss became infinite or NaN")
-    return losses
+def finite(values: Tensor) -> Tensor:
+    """Return the values; raise `Divergence` if one is infinite or NaN."""
+    if not torch.isfinite(values).all():
+        raise Divergence("a value became infinite or NaN")
+    return values

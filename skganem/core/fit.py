@@ -17,6 +17,7 @@ from skganem.core.em import Divergence, Training, expectation_maximization
 from skganem.core.model import Layout, Model
 from skganem.core.recipe import Recipe
 from skganem.core.representation import learn_features
+from skganem.core.runtime import seeded
 from skganem.core.shapes import is_image
 
 
@@ -78,7 +79,7 @@ class Solution:
 def fit(problem: Problem, seed: int, on_iteration: Callable[[Training, Tensor], bool] | None = None) -> Solution:
     """Fit one model from one seed."""
     source, recipe = problem.source, problem.recipe
-    seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(3)]
+    seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(4)]
     layout = Layout(source.shape, problem.n_clusters, recipe.n_noise, recipe.width, problem.n_components)
     model = Model(layout, recipe.networks, seeds[0], source.device)
     rng = torch.Generator(source.device).manual_seed(seeds[1])
@@ -88,7 +89,8 @@ def fit(problem: Problem, seed: int, on_iteration: Callable[[Training, Tensor], 
         training.known, training.labels = problem.known, problem.labels.to(source.device)
     converged, diverged = False, False
     try:
-        w, converged = expectation_maximization(training, w.to(source.device), on_iteration)
+        with seeded(seeds[3]):
+            w, converged = expectation_maximization(training, w.to(source.device), on_iteration)
     except Divergence:
         diverged = True
     w = model.posterior(source)

@@ -32,7 +32,7 @@ class NeighbourGraph:
     rng : torch.Generator
         Picks the samples that are in the graph where not all are.
     keep : Tensor of int, optional
-        Samples that must be in the graph.
+        Samples that come first into the graph: up to half of it.
 
     Attributes
     ----------
@@ -64,7 +64,9 @@ class NeighbourGraph:
         """Give every sample the mean w of its neighbours and, where it has one, its own: (m, K) to (n, K)."""
         w = torch.zeros(len(self.of_all), member_w.shape[1])
         w[self.members] = member_w
-        total = w[self.of_all].sum(dim=1) + w
+        total = w.clone()
+        for column in self.of_all.T:  # one neighbour at a time: all at once would be n_neighbors times as large
+            total += w[column]
         return total / total.sum(dim=1, keepdim=True).clamp_(min=1e-12)
 
 
@@ -73,9 +75,9 @@ def _choose(n: int, size: int, rng: torch.Generator, keep: Tensor | None) -> Ten
         return torch.arange(n)
     order = torch.randperm(n, generator=rng, device=rng.device).cpu()
     if keep is not None:
-        order = torch.cat([keep, order])
+        order = torch.cat([keep[torch.randperm(len(keep), generator=rng, device=rng.device).cpu()][: size // 2], order])
     chosen = torch.zeros(n, dtype=torch.bool)
-    chosen[order[: max(size, 0 if keep is None else len(keep))]] = True
+    chosen[order[:size]] = True
     return chosen.nonzero().squeeze(1)
 
 
@@ -107,10 +109,11 @@ def propagated(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n
     degree = np.maximum(adjacency.sum(axis=1), 1e-12)
     scale = sp.diags_array(degree**-0.5)
     system = sp.eye_array(len(degree)) - alpha * (scale @ adjacency @ scale)
-    position = torch.searchsorted(neighbour_graph.members, known).numpy()
+    inside = torch.isin(known, neighbour_graph.members)
+    position = torch.searchsorted(neighbour_graph.members, known[inside]).numpy()
+    classes = labels[inside].numpy()
     mass = np.zeros((len(degree), n_clusters))
-    counts = np.bincount(labels.numpy(), minlength=n_clusters)
-    mass[position, labels.numpy()] = 1.0 / counts[labels.numpy()]
+    mass[position, classes] = 1.0 / np.bincount(classes, minlength=n_clusters)[classes]
     spread = np.column_stack([cg(system, column, rtol=1e-5, maxiter=300)[0] for column in mass.T])
     w = torch.from_numpy(np.maximum(spread, 0.0) + 1e-12).float()
     return neighbour_graph.spread(w / w.sum(dim=1, keepdim=True))

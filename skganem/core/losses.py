@@ -16,8 +16,8 @@ from torch import Tensor
 
 #: (logits of generated samples (n, K + 1), their classes (n,)) -> scalar
 GeneratorLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-#: (real logits (n, K + 1), w (n, K), generated logits (m, K + 1), their classes (m,)) -> scalar
-DiscriminatorLoss: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+#: (real logits (n, K + 1), w (n, K), generated logits (m, K + 1), their classes (m,), phi (K,)) -> scalar
+DiscriminatorLoss: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 #: Largest logit whose exponential Eq. 1 takes: exp(10) is 22,026.
 LOGIT_BOUND = 10.0
@@ -64,7 +64,7 @@ def _real_or_fake(real: Tensor, fake: Tensor) -> Tensor:
     return F.softplus(-real[:, -1]).mean() + F.softplus(fake[:, -1]).mean()
 
 
-def discriminator_all(real: Tensor, w: Tensor, fake: Tensor, c: Tensor) -> Tensor:
+def discriminator_all(real: Tensor, w: Tensor, fake: Tensor, c: Tensor, phi: Tensor) -> Tensor:
     r"""Eq. 2 (negated): every unit sees the generated samples of every class.
 
     :math:`E_{c,z} \sum_i \log(1 - D_i(G(z, c))) + E_x \sum_i w_i \log D_i(x)`.
@@ -72,12 +72,18 @@ def discriminator_all(real: Tensor, w: Tensor, fake: Tensor, c: Tensor) -> Tenso
     return F.softplus(fake[:, :-1]).sum(1).mean() + (w * F.softplus(-real[:, :-1])).sum(1).mean() + _real_or_fake(real, fake)
 
 
-def discriminator_own(real: Tensor, w: Tensor, fake: Tensor, c: Tensor) -> Tensor:
+def discriminator_own(real: Tensor, w: Tensor, fake: Tensor, c: Tensor, phi: Tensor) -> Tensor:
     r"""Eq. 18 (negated): unit i sees the generated samples of class i only. This is the objective that is proved.
 
-    :math:`\sum_i E_x w_i \log D_i(x) + E_{P_{f_i}} \log(1 - D_i(x))`, both expectations with the weight of class i.
+    :math:`\sum_i E_x w_i \log D_i(x) + \phi_i E_{P_{f_i}} \log(1 - D_i(x))`. As printed, the second expectation has weight
+    1; with phi_i, which is the mass of w_i, the optimal D_i is that of Eq. 15, :math:`P_{r_i} / (P_{r_i} + P_{f_i})`, however
+    small a cluster is. Classes in `c` are taken to be equally frequent.
     """
-    return F.softplus(of_class(fake, c)).mean() + (w * F.softplus(-real[:, :-1])).sum(1).mean() + _real_or_fake(real, fake)
+    return (
+        (len(phi) * phi[c] * F.softplus(of_class(fake, c))).mean()
+        + (w * F.softplus(-real[:, :-1])).sum(1).mean()
+        + _real_or_fake(real, fake)
+    )
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

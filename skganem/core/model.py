@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -16,9 +17,8 @@ from skganem.core.networks import Classifier, Generator, Networks
 from skganem.core.runtime import evaluating, seeded
 from skganem.core.shapes import Shape
 
-#: Rows that go through a network at once when predicting; never another number, so that no answer depends on it.
-CHUNK = {"cpu": 256}
-DEVICE_CHUNK = 4096
+CPU_CHUNK = 256
+CHUNK_VALUES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,14 @@ class Model:
         with evaluating(self.e_net):
             return torch.cat([compute(x)[:n].float() for x, n in self._chunks(source)])
 
+    def chunk_size(self) -> int:
+        """Return the samples that pass a network at once when predicting: always as many, so that no answer depends on it."""
+        fits = max(16, CHUNK_VALUES // math.prod(self.layout.shape))
+        return min(CPU_CHUNK if self.device.type == "cpu" else 4096, fits)
+
     def _chunks(self, source: Source) -> Iterator[tuple[Tensor, int]]:
         """Yield chunks of one size, the last one padded: kernels, and so the last digits, depend on the size."""
-        size = CHUNK.get(self.device.type, DEVICE_CHUNK)
+        size = self.chunk_size()
         for start in range(0, len(source), size):
             x = source.batch(slice(start, start + size))
             n = len(x)

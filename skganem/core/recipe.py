@@ -9,11 +9,21 @@ from typing import Any
 from torch import Tensor, nn
 
 from skganem.core.augment import Augmentation
-from skganem.core.losses import DiscriminatorLoss, GeneratorLoss
+from skganem.core.losses import DISCRIMINATOR_LOSSES, GENERATOR_LOSSES, DiscriminatorLoss, GeneratorLoss
 from skganem.core.networks import DEFAULT_NETWORKS, PAPER_NETWORKS, Networks
 
 #: (discriminator, real batch, its w, step) -> penalty added to L_D; or the names "clip", "r1"
 Lipschitz = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
+
+
+CHOICES = {
+    "generator_loss": set(GENERATOR_LOSSES),
+    "discriminator_loss": set(DISCRIMINATOR_LOSSES),
+    "lipschitz": {"clip", "r1"},
+    "optimizer": {"rmsprop", "adam"},
+    "init": {"graph", "kmeans", "random", "uniform"},
+    "augmentation": {"auto"},
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,7 +58,7 @@ class Recipe:
         The factories of the three networks.
     generator_loss : str or callable (logits, c) -> scalar
         L_G: "likelihood" (Eq. 1), "normalized_likelihood", "non_saturating" or "one_hot" (the released code).
-    discriminator_loss : str or callable (real logits, w, generated logits, c) -> scalar
+    discriminator_loss : str or callable (real logits, w, generated logits, c, phi) -> scalar
         L_D: "all" (Eq. 2) or "own" (Eq. 18).
     lipschitz : {"clip", "r1", None} or callable (discriminator, x, w, step) -> scalar
         What keeps the GAN smooth (Section 4.4): "clip" bounds the generator's weights to [-clip, clip]; "r1" penalises
@@ -130,9 +140,17 @@ class Recipe:
     n_neighbors: int = 15
     graph_size: int = 20_000
 
+    def __post_init__(self) -> None:
+        for name, known in CHOICES.items():
+            value = getattr(self, name)
+            if isinstance(value, str) and value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(sorted(known))}, got {value!r}.")
+
     @classmethod
     def paper(cls) -> Recipe:
         """Return the settings of Section 5.1 and Appendix B.1: uniform w, RMSprop, clipping, 5 epochs, 1000 E steps.
+
+        With labels, the E-net is trained until it makes no error on them (Appendix B.1; Section 5.3 has 5 or 10 %).
 
         The paper leaves open the bound of the clipping (ours keeps the weights' initial spread of 0.02 five-fold), the
         number of EM iterations ("converges within 20", its slides) and the batch size (64 in Section 5.1, 70 in
@@ -142,7 +160,7 @@ class Recipe:
             max_iter=20, tol=0.0, m_epochs=5, min_m_steps=1, max_m_steps=10**9, e_steps=1000, batch_size=64,
             e_batch_size=256, width=64, generator_loss="likelihood", discriminator_loss="all", lipschitz="clip",
             optimizer="rmsprop", learning_rates=(2e-4, 2e-4, 2e-4), decay=0.98, init="uniform", augmentation=None,
-            weigh_generated=False, n_unheard=0, consistency=0.0, e_epsilon=0.05,
+            weigh_generated=False, n_unheard=0, consistency=0.0, e_epsilon=0.0,
             networks=PAPER_NETWORKS,
         )  # fmt: skip
 

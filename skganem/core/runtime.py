@@ -44,7 +44,7 @@ def resolve_precision(precision: str, device: torch.device, shape: Shape) -> tor
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global CPU stream inside the block, for the networks' initial weights, and restore it after."""
+    """Seed torch's global CPU stream inside the block, and restore it after: for initial weights, and for dropout."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
@@ -58,11 +58,14 @@ def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
     """Compute no gradients of the module's parameters inside the block, while gradients still pass through it."""
-    module.requires_grad_(False)
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
-        module.requires_grad_(True)
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 @contextmanager
