@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from skganem._base import BaseGANEM
 from skganem._input import as_rows, unchanged_on_error
 from skganem.core.graph import spread_out
+from skganem.core.recipe import CHOICES
 
 MAX_SCORED = 5000
 
@@ -132,7 +133,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
     _parameter_constraints: dict = {
         **BaseGANEM._parameter_constraints,
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
-        "init": [StrOptions({"graph", "kmeans", "random", "uniform"}), "array-like", callable, None],
+        "init": [StrOptions(CHOICES["init"]), "array-like", callable, None],
     }
 
     def __init__(

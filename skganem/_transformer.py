@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from skganem._base import BaseGANEM
 from skganem._input import as_rows, unchanged_on_error
 from skganem._labels import is_unlabeled, split_labels
+from skganem.core.recipe import CHOICES
 
 
 class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGANEM):
@@ -118,7 +119,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "unlabeled": "no_validation",
-        "init": [StrOptions({"graph", "kmeans", "random", "uniform"}), None],
+        "init": [StrOptions(CHOICES["init"]), None],
     }
 
     def __init__(
