@@ -20,8 +20,17 @@ from skganem.core.data import Source
 Augmentation: TypeAlias = Callable[[Tensor, Tensor | None, torch.Generator], Tensor]
 
 
+NODES = 5
+
+
 def _uniform(n: int, reach: float, rng: torch.Generator) -> Tensor:
     return (torch.rand(n, generator=rng, device=rng.device) * 2 - 1) * reach
+
+
+def cubic_weights(size: int, device: torch.device) -> Tensor:
+    """Return the matrix (size, NODES) that interpolates values at evenly spaced nodes with cubic polynomials."""
+    each = torch.eye(NODES, device=device).view(1, NODES, NODES, 1)
+    return F.interpolate(each, size=(size, 1), mode="bicubic", align_corners=True).view(NODES, size).T
 
 
 @dataclass(frozen=True)
@@ -55,12 +64,10 @@ class ImageWarp:
         """Return a changed copy of images x (b, c, h, w) in [-1, 1]; what comes into sight is the border's colour."""
         grid = F.affine_grid(self._matrices(len(x), rng), list(x.shape), align_corners=False)
         if self.elastic:
-            nodes = torch.randn(len(x), 2, 5, 5, generator=rng, device=rng.device) * self.elastic
-            smooth = F.interpolate(nodes, size=x.shape[2:], mode="bicubic", align_corners=True)
-            grid = grid + smooth.permute(0, 2, 3, 1)
+            grid = grid + self._displacements(len(x), x.shape[2], x.shape[3], rng)
         # Places beyond the border are taken from it; clamping does what padding_mode="border" does, on every device.
         edge = 1 - 1 / torch.tensor([x.shape[3], x.shape[2]], device=x.device)
-        x = F.grid_sample(x, torch.maximum(torch.minimum(grid, edge), -edge), align_corners=False)
+        x = F.grid_sample(x, grid.clamp(-edge, edge), align_corners=False)
         return self._recoloured(x, rng) if self.colour and x.shape[1] == 3 else x
 
     def _matrices(self, n: int, rng: torch.Generator) -> Tensor:
@@ -72,6 +79,14 @@ class ImageWarp:
         top = torch.stack([cos * wide, cos * wide * shear - sin * high, shift_x], dim=1)
         bottom = torch.stack([sin * wide, sin * wide * shear + cos * high, shift_y], dim=1)
         return torch.stack([top, bottom], dim=1)
+
+    def _displacements(self, n: int, height: int, width: int, rng: torch.Generator) -> Tensor:
+        """Draw n smooth vector fields (n, height, width, 2): bicubic interpolation of random vectors at 5x5 nodes."""
+        nodes = torch.randn(n, NODES, NODES, 2, generator=rng, device=rng.device) * self.elastic
+        down, across = (cubic_weights(side, nodes.device) for side in (height, width))
+        # Two matrix products are several times as fast as F.interpolate of the whole batch.
+        lines = torch.matmul(down, nodes.view(n, NODES, 2 * NODES)).view(n, height, NODES, 2)
+        return torch.matmul(across, lines)
 
     def _recoloured(self, x: Tensor, rng: torch.Generator) -> Tensor:
         contrast = _uniform(len(x), self.colour, rng).exp()[:, None, None, None]
