@@ -31,7 +31,7 @@ def umap_gmm(k, seed):
 
 
 METHODS = {
-    "GAN-EM": lambda k, seed: GANEMClustering(k, random_state=seed),
+    "GAN-EM": lambda k, seed, **settings: GANEMClustering(k, random_state=seed, **settings),
     "GAN-EM paper": lambda k, seed: GANEMClustering(k, recipe="paper", random_state=seed),
     "KMeans": lambda k, seed: KMeans(k, n_init=10, random_state=seed),
     "GaussianMixture": lambda k, seed: GaussianMixture(k, covariance_type="diag", random_state=seed),
@@ -41,11 +41,11 @@ METHODS = {
 }
 
 
-def run(data, method, seed, n_clusters=None):
-    """Cluster one data set once; return the record."""
+def run(data, method, seed, n_clusters=None, **settings):
+    """Cluster one data set once; return the record. Settings are the estimator's (GAN-EM only)."""
     load, k = CLUSTERING[data]
     X, y = load(seed)
-    estimator = METHODS[method](n_clusters or k, seed)
+    estimator = METHODS[method](n_clusters or k, seed, **settings)
     X = X if method.startswith("GAN-EM") else X.reshape(len(X), -1).astype(np.float32)
     start = time.perf_counter()
     with warnings.catch_warnings():

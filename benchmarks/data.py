@@ -32,6 +32,12 @@ def mnist_dev(seed):
     return data["x_train"][10_000:20_000], data["y_train"][10_000:20_000].astype(int)
 
 
+def mnist_60k(seed):
+    """Return all 60,000 training images."""
+    data = mnist()
+    return data["x_train"], data["y_train"].astype(int)
+
+
 def mnist_imbalanced(seed):
     """Return 100 to 1000 images of each digit, from the first 20,000; which digit is rare depends on the seed."""
     data, rng = mnist(), np.random.default_rng(seed)
@@ -63,5 +69,6 @@ CLUSTERING = {
     "moons": (moons, 2),
     "mnist-10k": (mnist_10k, 10),
     "mnist-dev": (mnist_dev, 10),
+    "mnist-60k": (mnist_60k, 10),
     "mnist-imbalanced": (mnist_imbalanced, 10),
 }

@@ -40,32 +40,39 @@ def digits(draw):
     return X[train], hide(y[train], 5, rng), X[test], y[test]
 
 
-def mnist_with(per_class):
-    """Return a loader of the first 10,000 training images with some labels a class, and the 10,000 test images."""
+def mnist_with(per_class, n=10_000):
+    """Return a loader of the first n training images with some labels a class, and the 10,000 test images."""
 
     def load(draw):
         data = mnist()
-        y = data["y_train"][:10_000].astype(int)
+        y = data["y_train"][:n].astype(int)
         partial = y if per_class is None else hide(y, per_class, np.random.default_rng(draw))
-        return data["x_train"][:10_000], partial, data["x_test"], data["y_test"].astype(int)
+        return data["x_train"][:n], partial, data["x_test"], data["y_test"].astype(int)
 
     return load
 
 
-DATA = {"digits": digits, "mnist-100": mnist_with(10), "mnist-1000": mnist_with(100), "mnist-all": mnist_with(None)}
+DATA = {
+    "digits": digits,
+    "mnist-100": mnist_with(10),
+    "mnist-1000": mnist_with(100),
+    "mnist-all": mnist_with(None),
+    "mnist-60k-100": mnist_with(10, 60_000),
+    "mnist-60k-1000": mnist_with(100, 60_000),
+}
 METHODS = {
-    "GAN-EM": lambda seed: GANEMSemiSupervisedClassifier(random_state=seed),
+    "GAN-EM": lambda seed, **settings: GANEMSemiSupervisedClassifier(random_state=seed, **settings),
     "LabelSpreading": lambda seed: LabelSpreading(kernel="knn", n_neighbors=7),
     "SelfTraining(SVC)": lambda seed: SelfTrainingClassifier(SVC(gamma="scale", probability=True, random_state=seed)),
 }
 
 
-def run(data, method, draw):
-    """Train and test once; return the record."""
+def run(data, method, draw, **settings):
+    """Train and test once; return the record. Settings are the estimator's (GAN-EM only)."""
     X, y, X_test, y_test = DATA[data](draw)
     if method != "GAN-EM":
         X, X_test = (part.reshape(len(part), -1).astype(np.float32) for part in (X, X_test))
-    estimator = METHODS[method](draw)
+    estimator = METHODS[method](draw, **settings)
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

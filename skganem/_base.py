@@ -51,15 +51,18 @@ class BaseGANEM(BaseEstimator):
             changes["augmentation"] = self.augmentation
         return replace(recipe, **changes)
 
-    def _train(self, X, n_clusters, *, known=None, labels=None, w=None, n_components=None):
-        """Fit the core to validated rows and keep the best of `n_init` solutions; set all shared attributes."""
+    def _train(self, X, n_clusters, **details):
+        """Fit the core to validated rows and keep the best of `n_init` solutions; set all shared attributes.
+
+        `details` are those of the core's `Problem`: labels, initial w, n_components.
+        """
         recipe, device = self._resolve_recipe(), resolve_device(self.device)
         shape = network_shape(self.image_shape_, X.shape[1])
         self._scaling = Scaling.of(X, shape)
         self._dtype = X.dtype
         problem = Problem(
             Source(X, shape, self._scaling, device), n_clusters, recipe, resolve_precision(self.precision, device, shape),
-            n_components=n_components, known=known, labels=labels, w=w,
+            **details,
         )  # fmt: skip
         random_state = check_random_state(self.random_state)
         best = None

@@ -16,6 +16,10 @@ from torch import Tensor
 from skganem.core.shapes import Shape, is_image
 
 CHUNK_BYTES = 1 << 25
+#: No positions.
+NONE = torch.empty(0, dtype=torch.long)
+#: Kept as they are until a batch is made; all others become float64, which holds their values.
+KEPT = ("uint8", "int8", "int16", "bool", "float16", "float32", "float64")
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,8 @@ class Source:
 
     @staticmethod
     def _tensor(rows: np.ndarray) -> Tensor:
-        """Wrap rows, which may be read-only or reversed; dtypes torch lacks become float64."""
-        if rows.dtype not in (np.uint8, np.float32, np.float64) or not rows.dtype.isnative:
+        """Wrap rows, which may be read-only or reversed."""
+        if rows.dtype.name not in KEPT or not rows.dtype.isnative:
             rows = rows.astype(np.float64)
         rows = np.ascontiguousarray(rows)
         return torch.from_numpy(rows if rows.flags.writeable else rows.copy())
@@ -115,7 +119,9 @@ class Source:
             rows = ((rows - self._offset) / self.scaling.scale).float()
             return self._shaped(rows.to(self.device))
         if rows.dtype != torch.float64:
-            rows = rows.to(self.device).float()
+            # From pinned memory, the copy to a GPU runs beside the training.
+            streamed = self.device.type == "cuda" and rows.device.type == "cpu"
+            rows = (rows.pin_memory() if streamed else rows).to(self.device, non_blocking=streamed).float()
         rows = (rows - self._offset.to(rows.device, rows.dtype)).div_(self.scaling.scale)
         return self._shaped(rows.to(self.device).float())
 

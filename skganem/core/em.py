@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skganem.core.augment import Augmentation
-from skganem.core.data import Source, batches, endless_batches
+from skganem.core.data import NONE, Source, batches, endless_batches
 from skganem.core.losses import (
     DISCRIMINATOR_LOSSES,
     GENERATOR_LOSSES,
@@ -69,8 +69,8 @@ class Training:
     rng: torch.Generator
     dtype: torch.dtype
     augment: Augmentation | None = None
-    known: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
-    labels: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    known: Tensor = NONE
+    labels: Tensor = NONE
     previous_e_net: Classifier | None = None
     iteration: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Training:
         make = OPTIMIZERS[self.recipe.optimizer]
         rates = self.recipe.learning_rates
         self.optimizers = [make(net.parameters(), lr=lr) for net, lr in zip(self.model.modules(), rates, strict=True)]
-        self.labels = self.labels.to(self.model.device)
+        self.known, self.labels = self.known.to(self.model.device), self.labels.to(self.model.device)
 
     def set_rates(self) -> None:
         """Set the learning rates of this EM iteration."""
@@ -281,7 +281,7 @@ def labelled_batch(training: Training, n: int) -> Part:
     counts = torch.bincount(labels, minlength=len(phi))
     probability = (phi / counts.clamp_min(1))[labels] + 1e-12
     picks = torch.multinomial(probability, n, replacement=True, generator=training.rng)
-    index = training.known.to(picks.device)[picks]
+    index = training.known[picks]
     x = change(training, training.source.batch(index), index)
     return x, F.one_hot(labels[picks], len(phi)).float(), torch.ones(n, device=x.device)
 

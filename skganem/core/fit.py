@@ -12,7 +12,7 @@ from torch import Tensor
 
 from skganem.core import initial
 from skganem.core.augment import Augmentation, ImageWarp, NeighbourMix
-from skganem.core.data import Source
+from skganem.core.data import NONE, Source
 from skganem.core.em import Divergence, Training, expectation_maximization
 from skganem.core.model import Layout, Model
 from skganem.core.recipe import Recipe
@@ -35,7 +35,7 @@ class Problem:
     n_components : int or None
         Units of the E-net's layer r.
     known, labels : Tensor of shape (m,)
-        Positions and classes of the labelled samples; empty without labels.
+        Positions and classes of the labelled samples, if any.
     w : Tensor of shape (n, K) or None
         Initial soft labels; None leaves them to the recipe's `init`.
     """
@@ -45,8 +45,8 @@ class Problem:
     recipe: Recipe
     dtype: torch.dtype
     n_components: int | None = None
-    known: Tensor | None = None
-    labels: Tensor | None = None
+    known: Tensor = NONE
+    labels: Tensor = NONE
     w: Tensor | None = None
 
 
@@ -84,9 +84,7 @@ def fit(problem: Problem, seed: int, on_iteration: Callable[[Training, Tensor], 
     model = Model(layout, recipe.networks, seeds[0], source.device)
     rng = torch.Generator(source.device).manual_seed(seeds[1])
     w, augment = begin(problem, model, rng, seeds[2])
-    training = Training(model, source, recipe, rng, problem.dtype, augment)
-    if problem.known is not None and problem.labels is not None:
-        training.known, training.labels = problem.known, problem.labels.to(source.device)
+    training = Training(model, source, recipe, rng, problem.dtype, augment, problem.known, problem.labels)
     converged, diverged = False, False
     try:
         with seeded(seeds[3]):
@@ -117,7 +115,7 @@ def begin(problem: Problem, model: Model, rng: torch.Generator, seed: int) -> tu
     if problem.w is not None:
         return problem.w, augment
     if graph is not None and use_graph:
-        if problem.known is not None and problem.labels is not None and len(problem.known):
+        if len(problem.known):
             return initial.propagated(graph, problem.known, problem.labels, n_clusters), augment
         return initial.partitioned(graph, n_clusters, seed), augment
     if recipe.init == "kmeans":

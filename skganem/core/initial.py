@@ -16,7 +16,7 @@ from scipy.sparse.linalg import cg
 from torch import Tensor
 
 from skganem.core import graph
-from skganem.core.data import Source
+from skganem.core.data import NONE, Source
 from skganem.core.model import Model
 
 
@@ -31,7 +31,7 @@ class NeighbourGraph:
     n_neighbors, graph_size : int
     rng : torch.Generator
         Picks the samples that are in the graph where not all are.
-    keep : Tensor of int, optional
+    keep : Tensor of int
         Samples that come first into the graph: up to half of it.
 
     Attributes
@@ -45,7 +45,7 @@ class NeighbourGraph:
     """
 
     def __init__(
-        self, model: Model, source: Source, n_neighbors: int, graph_size: int, rng: torch.Generator, keep: Tensor | None = None
+        self, model: Model, source: Source, n_neighbors: int, graph_size: int, rng: torch.Generator, keep: Tensor = NONE
     ) -> None:
         n = len(source)
         self.members = _choose(n, graph_size, rng, keep)
@@ -70,11 +70,11 @@ class NeighbourGraph:
         return total / total.sum(dim=1, keepdim=True).clamp_(min=1e-12)
 
 
-def _choose(n: int, size: int, rng: torch.Generator, keep: Tensor | None) -> Tensor:
+def _choose(n: int, size: int, rng: torch.Generator, keep: Tensor = NONE) -> Tensor:
     if n <= size:
         return torch.arange(n)
     order = torch.randperm(n, generator=rng, device=rng.device).cpu()
-    if keep is not None:
+    if len(keep):
         order = torch.cat([keep[torch.randperm(len(keep), generator=rng, device=rng.device).cpu()][: size // 2], order])
     chosen = torch.zeros(n, dtype=torch.bool)
     chosen[order[:size]] = True
@@ -127,7 +127,7 @@ def random_w(n: int, n_clusters: int, rng: torch.Generator) -> Tensor:
 
 def kmeans_w(source: Source, n_clusters: int, graph_size: int, seed: int, rng: torch.Generator) -> Tensor:
     """Initial w from k-means on the scaled values, run on at most `graph_size` samples: hard labels."""
-    members = _choose(len(source), graph_size, rng, None)
+    members = _choose(len(source), graph_size, rng)
     points = source.subset(members).batch(slice(None)).flatten(1).cpu()
     labels = torch.from_numpy(graph.kmeans(points.numpy(), n_clusters, seed))
     centres = torch.stack([points[labels == i].mean(0) if (labels == i).any() else points[0] for i in range(n_clusters)])

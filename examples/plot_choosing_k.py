@@ -1,0 +1,38 @@
+"""
+===============================
+Choosing the number of clusters
+===============================
+
+``GANEMClustering`` has a score on data that it was not fitted to, so that ``GridSearchCV`` can choose `n_clusters`: the
+silhouette of the predicted clusters in a map in which groups that hardly overlap are far apart. It needs no labels.
+"""
+
+# %%
+# Five groups
+# -----------
+import matplotlib.pyplot as plt
+from sklearn.datasets import make_blobs
+from sklearn.model_selection import GridSearchCV
+
+from skganem import GANEMClustering
+
+X, y = make_blobs(600, centers=5, cluster_std=0.7, random_state=3)
+search = GridSearchCV(GANEMClustering(max_iter=2, random_state=0), {"n_clusters": [2, 3, 4, 5, 6, 7, 8]}, cv=3, n_jobs=2)
+search.fit(X)
+print(f"best n_clusters: {search.best_params_['n_clusters']}")
+
+# %%
+# The curve
+# ---------
+# Each point is the mean score of three parts of the data that were held out; the band is its standard deviation.
+results = search.cv_results_
+k = results["param_n_clusters"].astype(int)
+mean, spread = results["mean_test_score"], results["std_test_score"]
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+left.scatter(*X.T, c=search.best_estimator_.predict(X), s=8, cmap="tab10")
+left.set(title=f"{search.best_params_['n_clusters']} clusters", xticks=[], yticks=[])
+right.fill_between(k, mean - spread, mean + spread, alpha=0.2)
+right.plot(k, mean, "o-")
+right.set(title="Score of held-out data", xlabel="n_clusters", ylabel="score", xticks=k)
+plt.show()

@@ -1,0 +1,63 @@
+"""
+=======================
+Learning from 50 labels
+=======================
+
+Five labelled images of each digit, and some 850 without a label: what can be learned from them?
+
+``GANEMSemiSupervisedClassifier`` takes the labels in scikit-learn's convention, -1 for an unknown one, as
+``LabelSpreading`` and ``SelfTrainingClassifier`` do. All three get the same labels, and are tested on images that none has
+seen.
+"""
+
+# %%
+# Hide most of the labels
+# -----------------------
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
+from sklearn.svm import SVC
+
+from skganem import GANEMSemiSupervisedClassifier
+
+X, y = load_digits(return_X_y=True)
+X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
+
+rng = np.random.default_rng(0)
+known = np.concatenate([rng.choice(np.flatnonzero(y_train == digit), 5, replace=False) for digit in range(10)])
+y_partial = np.full_like(y_train, -1)
+y_partial[known] = y_train[known]
+print(f"{np.sum(y_partial >= 0)} of {len(y_partial)} images have a label")
+
+# %%
+# Train and test
+# --------------
+classifiers = {
+    "SVC on the labelled images alone": SVC(),
+    "SelfTrainingClassifier(SVC)": SelfTrainingClassifier(SVC(probability=True, random_state=0)),
+    "LabelSpreading": LabelSpreading(kernel="knn", n_neighbors=7),
+    "GAN-EM": GANEMSemiSupervisedClassifier(image_shape=(8, 8), random_state=0),
+}
+errors = {}
+for name, classifier in classifiers.items():
+    seen = known if name.startswith("SVC") else slice(None)
+    errors[name] = 1 - classifier.fit(X_train[seen], y_partial[seen]).score(X_test, y_test)
+    print(f"{name:34s} test error {errors[name]:6.1%}")
+
+# %%
+# The errors, and what the classifier can draw
+# --------------------------------------------
+# The generator has learned each class from labelled and unlabelled images together. Below, it draws every class eight times.
+model = classifiers["GAN-EM"]
+drawn, _ = model.sample(80, y=np.tile(np.arange(10), 8))
+mosaic = np.pad(drawn.reshape(8, 10, 8, 8), ((0, 0), (0, 0), (1, 1), (1, 1))).transpose(0, 2, 1, 3).reshape(80, 100)
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+bars = left.barh(list(errors), [100 * error for error in errors.values()], color=["C7", "C7", "C7", "C0"])
+left.bar_label(bars, fmt="%.1f %%", padding=3)
+left.set(xlabel="test error in percent", xlim=(0, 115 * max(errors.values())))
+right.imshow(mosaic, cmap="gray_r")
+right.set(title="Generated digits of each class", xticks=np.arange(5, 100, 10), xticklabels=range(10), yticks=[])
+plt.show()

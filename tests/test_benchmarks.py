@@ -1,0 +1,25 @@
+"""The benchmark for machines with a GPU runs to its end on a CPU, and writes what it measured."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+def records(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_gpu_run(tmp_path):
+    command = [sys.executable, "benchmarks/gpu.py", str(tmp_path), "--quick", "--device", "cpu"]
+    subprocess.run(command, cwd=BENCHMARKS.parent, check=True, capture_output=True, timeout=300)
+    throughput = records(tmp_path / "throughput.jsonl")
+    assert {r["what"] for r in throughput} >= {"M-step", "E-step", "M-step by K", "M-step by N", "predict_proba", "transform"}
+    assert all(r["limit"] > r["images_per_second"] > 0 for r in throughput if "limit" in r)
+    assert [r["k"] for r in records(tmp_path / "clustering.jsonl")] == [10, 20, 30]
+    assert 0 <= records(tmp_path / "semi_supervised.jsonl")[0]["error"] <= 1
