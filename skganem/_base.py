@@ -68,8 +68,10 @@ class BaseGANEM(BaseEstimator):
         best = None
         for start in range(self.n_init):
             solution = fit(problem, int(random_state.randint(np.iinfo(np.int32).max)), self._reporter(start))
-            if best is None or (best.diverged, -best.criterion) > (solution.diverged, -solution.criterion):
+            if best is None or merit(solution) > merit(best):
                 best = solution
+            if solution.end == "interrupted":
+                break
         self._networks = recipe.networks
         self._keep(best)
         return best
@@ -95,10 +97,14 @@ class BaseGANEM(BaseEstimator):
         self.device_ = str(solution.model.device)
         self.weights_ = solution.model.phi.cpu().numpy()
         self.n_iter_ = len(solution.history)
-        self.converged_ = solution.converged
+        self.converged_ = solution.end == "converged"
         self.criterion_ = solution.criterion
         self.history_ = {name: np.array([record[name] for record in solution.history]) for name in HISTORY}
-        if solution.diverged:
+        if solution.end == "interrupted":
+            warnings.warn(
+                f"Training was interrupted; the model is that of EM iteration {self.n_iter_}.", UserWarning, stacklevel=4
+            )
+        if solution.end == "diverged":
             warnings.warn(
                 f"Training diverged in EM iteration {self.n_iter_ + 1}; the model is the one before it. Try scaled data, a "
                 "smaller learning rate, or precision='float32'.",
@@ -181,6 +187,12 @@ class BaseGANEM(BaseEstimator):
             layout, weights = state["_model"]
             self._model = restore(layout, self._networks, weights, self.device)
             self.device_ = str(self._model.device)
+
+
+def merit(solution):
+    """Order restarts: sound ones before those that diverged, then by the criterion, NaN last."""
+    criterion = solution.criterion if np.isfinite(solution.criterion) else -np.inf
+    return solution.end != "diverged", criterion
 
 
 def restore(layout: Layout, networks, weights, device):

@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import adjusted_rand_score
 
 from skganem import GANEMClustering, Recipe, clustering_error
+from skganem.core import em
 
 from .conftest import fast_recipe
 
@@ -347,3 +348,40 @@ def test_bad_input_at_predict(digits):
     with pytest.raises(NotFittedError):
         fast().predict(X)
     np.testing.assert_array_equal(model.predict(X.reshape(300, 64)), model.predict(X))
+
+
+def test_interrupt_keeps_the_last_iteration(blobs, monkeypatch):
+    """Ctrl-C in the third iteration: the model is exactly that of two iterations."""
+    X, _ = blobs
+    steps = em.m_step
+
+    def press(training, w):
+        if training.iteration == 2:
+            steps(training, w)
+            raise KeyboardInterrupt
+        return steps(training, w)
+
+    monkeypatch.setattr(em, "m_step", press)
+    # The learning rates' schedule ends with max_iter; a fixed factor makes both runs alike.
+    recipe = fast_recipe(decay=1.0)
+    with pytest.warns(UserWarning, match="interrupted; the model is that of EM iteration 2"):
+        model = fast(recipe=recipe, max_iter=5).fit(X)
+    monkeypatch.undo()
+    whole = fast(recipe=recipe, max_iter=2).fit(X)
+    assert model.n_iter_ == 2
+    assert not model.converged_
+    np.testing.assert_array_equal(model.predict_proba(X), whole.predict_proba(X))
+
+
+def test_interrupt_before_the_first_iteration_ended(blobs, monkeypatch):
+    X, _ = blobs
+    model = fast().fit(X)
+    before = model.labels_
+
+    def press(training, w):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(em, "m_step", press)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X[:100])
+    assert model.labels_ is before

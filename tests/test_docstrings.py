@@ -7,20 +7,23 @@ import pytest
 from numpydoc.validate import validate
 
 import skganem
+import skganem.display
 
 # Style rules of numpydoc that scikit-learn does not follow either.
 IGNORED = {"EX01", "SA01", "ES01", "RT02", "GL01", "GL02", "GL08", "PR02", "YD01", "SA04"}
-PUBLIC = [getattr(skganem, name) for name in skganem.__all__]
+NAMES = {f"skganem.{name}": getattr(skganem, name) for name in skganem.__all__}
+NAMES |= {f"skganem.display.{name}": getattr(skganem.display, name) for name in skganem.display.__all__}
+PUBLIC = list(NAMES.values())
 
 
 def documented():
-    for thing in PUBLIC:
-        yield f"skganem.{thing.__name__}"
+    for path, thing in NAMES.items():
+        yield path
         if inspect.isclass(thing):
             for name, member in inspect.getmembers(thing, callable):
                 own = str(getattr(member, "__module__", "")).startswith("skganem")
                 if own and not name.startswith("_") and "." in getattr(member, "__qualname__", ""):
-                    yield f"skganem.{thing.__name__}.{name}"
+                    yield f"{path}.{name}"
 
 
 @pytest.mark.parametrize("name", list(documented()))

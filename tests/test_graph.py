@@ -10,7 +10,7 @@ from skganem.core import graph
 
 def cut(X, k, n_neighbors=15):
     found = graph.neighbours(torch.tensor(np.asarray(X, dtype=np.float32)), n_neighbors)
-    return graph.partition(graph.affinity(found.numpy()), k, seed=0)
+    return graph.partition(graph.affinity(found.numpy()), k, seed=0)[0]
 
 
 def test_neighbours_are_those_of_scikit_learn():

@@ -121,8 +121,8 @@ def expectation_maximization(
 
     Raises
     ------
-    Divergence
-        The model is then as it was after the last iteration that went well.
+    Divergence, KeyboardInterrupt
+        The model is then as it was after the last complete iteration.
     """
     model, recipe = training.model, training.recipe
     fix_known(w, training)
@@ -135,7 +135,7 @@ def expectation_maximization(
             loss_e = e_step(training, w)
             new_w = fix_known(finite(model.posterior(training.source)), training)
             finite(torch.stack([p.detach().sum() for net in model.modules() for p in net.parameters()]))
-        except Divergence:
+        except (Divergence, KeyboardInterrupt):
             model.from_numpy(before)
             raise
         record = describe(new_w, w)

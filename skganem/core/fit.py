@@ -61,9 +61,9 @@ class Solution:
         P(c|x) of every sample.
     history : list of dict
         One record an EM iteration.
-    converged : bool
-    diverged : bool
-        Training became numerically unstable, and the model is that of the last sound iteration.
+    end : {"converged", "exhausted", "diverged", "interrupted"}
+        Why training ended: labels stood still; `max_iter` was reached; it became numerically unstable, or the user
+        interrupted it, and the model is that of the last complete iteration.
     criterion : float
         The agreement by which restarts are compared, see `agreement`.
     """
@@ -71,13 +71,18 @@ class Solution:
     model: Model
     w: Tensor
     history: list[dict[str, Any]]
-    converged: bool
-    diverged: bool
+    end: str
     criterion: float
 
 
 def fit(problem: Problem, seed: int, on_iteration: Callable[[Training, Tensor], bool] | None = None) -> Solution:
-    """Fit one model from one seed."""
+    """Fit one model from one seed.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If interrupted before the first EM iteration was complete; later, the model so far is returned.
+    """
     source, recipe = problem.source, problem.recipe
     seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(4)]
     layout = Layout(source.shape, problem.n_clusters, recipe.n_noise, recipe.width, problem.n_components)
@@ -85,14 +90,17 @@ def fit(problem: Problem, seed: int, on_iteration: Callable[[Training, Tensor], 
     rng = torch.Generator(source.device).manual_seed(seeds[1])
     w, augment = begin(problem, model, rng, seeds[2])
     training = Training(model, source, recipe, rng, problem.dtype, augment, problem.known, problem.labels)
-    converged, diverged = False, False
     try:
         with seeded(seeds[3]):
-            w, converged = expectation_maximization(training, w.to(source.device), on_iteration)
+            _, converged = expectation_maximization(training, w.to(source.device), on_iteration)
+        end = "converged" if converged else "exhausted"
     except Divergence:
-        diverged = True
-    w = model.posterior(source)
-    return Solution(model, w, training.history, converged, diverged, agreement(training))
+        end = "diverged"
+    except KeyboardInterrupt:
+        if not training.history:
+            raise
+        end = "interrupted"
+    return Solution(model, model.posterior(source), training.history, end, agreement(training))
 
 
 def begin(problem: Problem, model: Model, rng: torch.Generator, seed: int) -> tuple[Tensor, Augmentation | None]:
@@ -104,7 +112,6 @@ def begin(problem: Problem, model: Model, rng: torch.Generator, seed: int) -> tu
         augment = ImageWarp()
     if use_graph and augment is not None and is_image(source.shape):
         learn_features(model, source, recipe, augment, rng, problem.dtype)
-        model.remember_features()
     if automatic and isinstance(augment, ImageWarp):
         augment = augment.scaled(recipe.e_strength)
     graph = None
@@ -117,7 +124,7 @@ def begin(problem: Problem, model: Model, rng: torch.Generator, seed: int) -> tu
     if graph is not None and use_graph:
         if len(problem.known):
             return initial.propagated(graph, problem.known, problem.labels, n_clusters), augment
-        return initial.partitioned(graph, n_clusters, seed), augment
+        return initial.partitioned(graph, n_clusters, seed, recipe.core), augment
     if recipe.init == "kmeans":
         return initial.kmeans_w(source, n_clusters, recipe.graph_size, seed, rng), augment
     if recipe.init == "random":

@@ -98,15 +98,27 @@ def leading_eigenpairs(matrix: sp.csr_array, k: int, seed: int) -> tuple[np.ndar
     return values, vectors
 
 
-def partition(graph: sp.csr_array, n_clusters: int, seed: int, n_init: int = 20) -> np.ndarray:
-    """Cut a graph into parts by spectral clustering: labels (n,) from 0 to n_clusters - 1, or -1 for small fragments."""
+def partition(graph: sp.csr_array, n_clusters: int, seed: int, n_init: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a graph into parts by spectral clustering.
+
+    Returns
+    -------
+    labels : ndarray of shape (n,)
+        From 0 to n_clusters - 1, or -1 for small fragments.
+    eccentricity : ndarray of shape (n,)
+        The rank of a node's distance from the median of its part, as a share of the part: from 0 (centre) to 1.
+    """
     if n_clusters == 1:
-        return np.zeros(graph.shape[0], dtype=np.int64)
+        return np.zeros(graph.shape[0], dtype=np.int64), np.zeros(graph.shape[0])
     points = diffusion_map(graph, min(2 * n_clusters, graph.shape[0]), seed)
     placed = points.any(axis=1)
-    labels = np.full(len(points), -1)
+    labels, eccentricity = np.full(len(points), -1), np.ones(len(points))
     labels[placed] = kmeans(points[placed], n_clusters, seed, n_init)
-    return labels
+    for part in (np.flatnonzero(labels == i) for i in range(n_clusters)):
+        if len(part):
+            distance = np.linalg.norm(points[part] - np.median(points[part], axis=0), axis=1)
+            eccentricity[part[np.argsort(distance, kind="stable")]] = np.arange(len(part)) / len(part)
+    return labels, eccentricity
 
 
 def kmeans(points: np.ndarray, n_clusters: int, seed: int, n_init: int = 10) -> np.ndarray:

@@ -19,6 +19,8 @@ from skganem.core.shapes import Shape
 
 CPU_CHUNK = 256
 CHUNK_VALUES = 1 << 22
+#: Weight of an image's pixels beside its features, in distances.
+PIXELS = 0.7
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,10 @@ class Model:
         self.phi = torch.full((n_clusters,), 1 / n_clusters, device=device)
         self.to(device)
 
-    def remember_features(self) -> None:
-        """Keep the E-net's features as they are now: coordinates of images that do not depend on K."""
+    def add_encoder(self) -> nn.Module:
+        """Add a copy of the E-net's untrained features: what is to become the coordinates of images."""
         self.encoder = copy.deepcopy(self.e_net.body).eval()
+        return self.encoder
 
     def parts(self) -> dict[str, nn.Module]:
         """Return all networks by name."""
@@ -101,13 +104,14 @@ class Model:
     def coordinates(self, source: Source) -> Tensor:
         """Return the points (n, m) between which neighbours are sought.
 
-        Rows are their own coordinates. Images have unit-length features, as they were before the EM loop, or their pixels
-        where no features were learned.
+        Rows are their own coordinates. Images have the encoder's features beside their blurred pixels, or their pixels alone
+        where no features were learned. Features overlook what augmentation changes, and so join styles of different
+        classes that pixels tell apart.
         """
         if self.encoder is None:
             return source.batch(slice(None)).flatten(1)
         encoder = self.encoder
-        return self.collect(source, lambda x: F.normalize(encoder(x), dim=1))
+        return self.collect(source, lambda x: torch.cat([F.normalize(encoder(x), dim=1), PIXELS * blurred(x)], dim=1))
 
     @torch.no_grad()
     def collect(self, source: Source, compute: Callable[[Tensor], Tensor]) -> Tensor:
@@ -142,11 +146,17 @@ class Model:
         """Load what `to_numpy` returned; every name and shape must match."""
         self.phi = torch.from_numpy(np.array(state["phi"])).to(self.device)
         if self.encoder is None and any(name.startswith("encoder.") for name in state):
-            self.remember_features()
+            self.add_encoder()
         for prefix, module in self.parts().items():
             part = {k.removeprefix(prefix + "."): v for k, v in state.items() if k.startswith(prefix + ".")}
             module.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in part.items()})
         return self
+
+
+def blurred(x: Tensor) -> Tensor:
+    """Return images (n, c, h, w), slightly blurred, as rows of mean 0 and length 1."""
+    pixels = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False).flatten(1)
+    return F.normalize(pixels - pixels.mean(dim=1, keepdim=True), dim=1)
 
 
 def count_features(body: nn.Module, shape: Shape) -> int:

@@ -91,9 +91,11 @@ class Recipe:
     e_epsilon : float or None
         Instead of labels in every batch: at the end of an E-step, train the E-net on the labelled samples until its error
         on them is at most this (Section 5.3). None mixes labelled samples into every batch.
+    core : float
+        The share of each part of the graph, nearest to its centre, whose labels spread to the rest.
     representation_steps : int
-        Batches of the self-supervised training that gives the E-net its first features (images with an augmentation and
-        ``init="graph"`` only).
+        Batches of the self-supervised training of the encoder, which gives the graph its distances (images with an
+        augmentation and ``init="graph"`` only).
     representation_batch_size, representation_rate, temperature : int, float, float
         Its batch size, learning rate and NT-Xent temperature.
     n_neighbors : int
@@ -107,7 +109,7 @@ class Recipe:
     m_epochs: int = 1
     min_m_steps: int = 200
     max_m_steps: int = 300
-    e_steps: int = 100
+    e_steps: int = 200
     e_rounds: int = 5
     e_tol: float = 0.05
     e_tol_rows: float = 0.005
@@ -139,6 +141,7 @@ class Recipe:
     temperature: float = 0.5
     n_neighbors: int = 15
     graph_size: int = 20_000
+    core: float = 0.2
 
     def __post_init__(self) -> None:
         for name, known in CHOICES.items():

@@ -1,4 +1,4 @@
-"""Features of images without labels: what lies under the neighbour graph, and where the E-net starts from."""
+"""Features of images without labels, for the neighbour graph."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ N_PROJECTED = 64
 def learn_features(
     model: Model, source: Source, recipe: Recipe, augment: Augmentation, rng: torch.Generator, dtype: torch.dtype
 ) -> list[float]:
-    """Train the E-net's features to tell which two changed images show the same original (SimCLR, Chen et al. 2020).
+    """Train an encoder to tell which two changed images show the same original (SimCLR, Chen et al. 2020).
+
+    The encoder is added to the model. The E-net does not start from it: it would inherit what the encoder overlooks.
 
     Returns
     -------
     list of float
         The loss of each step.
     """
-    body, n_steps = model.e_net.body, recipe.representation_steps
+    encoder, n_steps = model.add_encoder(), recipe.representation_steps
     head = projection_head(model.e_net.n_features, rng.initial_seed()).to(model.device)
-    parameters = [*body.parameters(), *head.parameters()]
+    parameters = [*encoder.parameters(), *head.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=recipe.representation_rate, betas=(0.9, 0.99), fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, n_steps))
     losses = []
-    body.train()
+    encoder.train()
     for index in endless_batches(len(source), recipe.representation_batch_size, n_steps, rng):
         x = source.batch(index)
         views = torch.cat([augment(x, index, rng), augment(x, index, rng)])
         with autocast(model.device, dtype):
-            projected = head(body(views.contiguous(memory_format=torch.channels_last)))
+            projected = head(encoder(views.contiguous(memory_format=torch.channels_last)))
         a, b = projected.float().chunk(2)
         loss = normalized_temperature_cross_entropy(a, b, recipe.temperature)
         optimizer.zero_grad()
@@ -46,7 +48,7 @@ def learn_features(
         optimizer.step()
         schedule.step()
         losses.append(loss.detach())
-    body.eval()
+    encoder.eval()
     return [float(loss) for loss in losses]
 
 

@@ -1,0 +1,54 @@
+"""What the EM loop begins with."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_blobs
+
+from skganem import clustering_error
+from skganem.core import initial
+from skganem.core.data import Scaling, Source
+from skganem.core.em import certainty
+from skganem.core.model import Layout, Model
+from skganem.core.networks import DEFAULT_NETWORKS
+
+CPU = torch.device("cpu")
+
+
+def graph_of(X, size=10_000):
+    X = np.asarray(X, dtype=np.float32)
+    source = Source(X, (X.shape[1],), Scaling.of(X, (X.shape[1],)), CPU)
+    model = Model(Layout((X.shape[1],), 3, 4, 4), DEFAULT_NETWORKS, 0, CPU)
+    return initial.NeighbourGraph(model, source, 10, size, torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("size", [10_000, 300])
+def test_partition_is_right_and_less_sure_between_clusters(size):
+    X, y = make_blobs([200, 200, 200], centers=[[0, 0], [4, 0], [0, 4]], cluster_std=1.0, random_state=0)
+    w = initial.partitioned(graph_of(X, size), 3, seed=0, core=0.2)
+    assert w.shape == (600, 3)
+    torch.testing.assert_close(w.sum(1), torch.ones(600))
+    wrong = clustering_error(y, w.argmax(1).numpy())
+    assert wrong < 0.06
+    gap = np.sort(np.linalg.norm(X[:, None] - np.array([[0, 0], [4, 0], [0, 4]]), axis=2), axis=1)
+    between = torch.from_numpy(gap[:, 1] - gap[:, 0] < 1)
+    assert certainty(w)[between].mean() < 0.7 * certainty(w)[~between].mean()
+
+
+def test_a_large_cluster_is_not_taken_over_by_a_small_one():
+    X, y = make_blobs([600, 200], centers=[[0, 0], [6, 0]], random_state=0)
+    w = initial.partitioned(graph_of(X), 2, seed=0, core=0.2)
+    assert abs(float(w.mean(0).min()) - 200 / 800) < 0.03
+    assert clustering_error(y, w.argmax(1).numpy()) < 0.03
+
+
+def test_few_labels_spread_with_equal_mass():
+    X, y = make_blobs([300, 300], centers=[[0, 0], [6, 0]], random_state=0)
+    known = torch.from_numpy(np.r_[np.flatnonzero(y == 0)[:30], np.flatnonzero(y == 1)[:1]]).sort().values
+    w = initial.propagated(graph_of(X), known, torch.from_numpy(y)[known], 2)
+    assert (w.argmax(1).numpy() == y).mean() > 0.98
+
+
+def test_one_cluster():
+    X = np.random.default_rng(0).normal(size=(50, 2))
+    torch.testing.assert_close(initial.partitioned(graph_of(X), 1, 0, 0.2), torch.ones(50, 1))
