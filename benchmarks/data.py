@@ -53,6 +53,12 @@ def digits(seed):
     return X.reshape(-1, 8, 8), y
 
 
+def digits_few(seed):
+    """Return 300 of these images: to see that something works."""
+    X, y = digits(seed)
+    return X[:300], y[:300]
+
+
 def digits_rows(seed):
     """Return scikit-learn's 1797 digits as rows of 64 values."""
     return load_digits(return_X_y=True)
@@ -65,6 +71,7 @@ def moons(seed):
 
 CLUSTERING = {
     "digits": (digits, 10),
+    "digits-few": (digits_few, 10),
     "digits-rows": (digits_rows, 10),
     "moons": (moons, 2),
     "mnist-10k": (mnist_10k, 10),

@@ -30,7 +30,7 @@ def accuracy(out, quick, device, seeds):
     settings = {"device": device, **({"recipe": QUICK} if quick else {})}
     for seed in range(seeds):
         for k in (10, 20, 30):
-            record = clustering.run("digits" if quick else "mnist-60k", "GAN-EM", seed, k, **settings)
+            record = clustering.run("digits-few" if quick else "mnist-60k", "GAN-EM", seed, k, **settings)
             append(out / "clustering.jsonl", record)
             figures = f"one-to-one {record['error']:.4f}, many-to-one {record['many_to_one']:.4f}"
             print(f"K = {k}, seed {seed}: {figures}, {record['seconds']:.1f} s", flush=True)

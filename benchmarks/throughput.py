@@ -217,16 +217,16 @@ def main(arguments=None):
     torch.set_num_threads(arguments.threads)
     device = resolve_device(arguments.device)
     if arguments.quick:
-        arguments.sizes, arguments.predicted = [256, 512], 1024
+        arguments.sizes, arguments.predicted = [128, 256], 512
     measure(arguments, device)
 
 
 def measure(arguments, device):
     """Print each measurement, and write it down."""
-    n = min(arguments.sizes[0], 10_000)
+    n = min(arguments.sizes[0], 2560)
     for records in (
         *(steps(n, size, 10, device, arguments.precision) for size in arguments.batch_sizes),
-        scaling(device, arguments.precision, arguments.sizes, arguments.clusters, n_steps=4 if arguments.quick else 100),
+        scaling(device, arguments.precision, arguments.sizes, arguments.clusters, n_steps=2 if arguments.quick else 100),
         predictions(arguments.predicted, device),
     ):
         for record in records:

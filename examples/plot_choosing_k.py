@@ -17,8 +17,7 @@ from sklearn.model_selection import GridSearchCV
 from skganem import GANEMClustering
 
 X, y = make_blobs(600, centers=5, cluster_std=0.7, random_state=3)
-search = GridSearchCV(GANEMClustering(max_iter=2, random_state=0), {"n_clusters": [2, 3, 4, 5, 6, 7, 8]}, cv=3, n_jobs=2)
-search.fit(X)
+search = GridSearchCV(GANEMClustering(max_iter=2, random_state=0), {"n_clusters": [2, 3, 4, 5, 6, 7, 8]}, cv=3).fit(X)
 print(f"best n_clusters: {search.best_params_['n_clusters']}")
 
 # %%

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from skganem import GANEMClustering
+from skganem._base import BaseGANEM
 
 from .conftest import fast_recipe
 
@@ -18,7 +18,7 @@ def test_example(path, monkeypatch, tmp_path, capsys):
     import matplotlib.pyplot as plt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(GANEMClustering, "_resolve_recipe", lambda self: fast_recipe())
+    monkeypatch.setattr(BaseGANEM, "_resolve_recipe", lambda self: fast_recipe())
     shown = []
     monkeypatch.setattr(plt, "show", lambda: shown.append(len(plt.get_fignums())))
     runpy.run_path(str(path), run_name="__main__")
