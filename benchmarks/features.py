@@ -1,0 +1,103 @@
+"""Features learned without labels: a linear classifier on them, and the clusters of an E-net with few units.
+
+    SKGANEM_DATA=/path/to/data python benchmarks/features.py --data mnist-10k --seeds 5
+    SKGANEM_DATA=/path/to/data python benchmarks/features.py --data mnist-10k --methods "GAN-EM 2" --seeds 5
+
+Every method sees the training images only. The test error is that of a logistic regression that is given all labels of the
+training images and their features. For GAN-EM, the clustering error of the E-net on the training images stands beside it.
+"""
+
+import argparse
+import time
+import warnings
+
+import numpy as np
+import torch
+from data import mnist
+from report import append, machine, peak_memory, read, table
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from skganem import GANEMTransformer, clustering_error
+
+
+def digits(seed):
+    """Return half of the digits to learn from, and the other half to test on."""
+    X, y = load_digits(return_X_y=True)
+    order = np.random.default_rng(seed).permutation(len(X))
+    train, test = order[: len(X) // 2], order[len(X) // 2 :]
+    X = X.reshape(-1, 8, 8)
+    return X[train], y[train], X[test], y[test]
+
+
+def mnist_10k(seed):
+    """Return the first 10,000 training images, and the 10,000 test images."""
+    data = mnist()
+    return data["x_train"][:10_000], data["y_train"][:10_000].astype(int), data["x_test"], data["y_test"].astype(int)
+
+
+def umap(seed):
+    """UMAP to 10 dimensions; needs the package umap-learn."""
+    from umap import UMAP
+
+    return UMAP(n_components=10, random_state=seed)
+
+
+DATA = {"digits": digits, "mnist-10k": mnist_10k}
+METHODS = {
+    "GAN-EM 2": lambda seed: GANEMTransformer(2, n_clusters=10, random_state=seed),
+    "GAN-EM 100": lambda seed: GANEMTransformer(100, n_clusters=10, random_state=seed),
+    "pixels": lambda seed: FunctionTransformer(),
+    "PCA 2": lambda seed: PCA(2, random_state=seed),
+    "PCA 100": lambda seed: PCA(100, random_state=seed),
+    "UMAP 10": umap,
+}
+
+
+def run(data, method, seed):
+    """Learn features and test them once; return the record."""
+    X, y, X_test, y_test = DATA[data](seed)
+    if not method.startswith("GAN-EM"):
+        X, X_test = (part.reshape(len(part), -1).astype(np.float32) for part in (X, X_test))
+    transformer, figures = METHODS[method](seed), {}
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        features = transformer.fit_transform(X)
+        seconds = time.perf_counter() - start
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(features, y)
+        error = 1 - classifier.score(transformer.transform(X_test), y_test)
+    if method.startswith("GAN-EM"):
+        figures["clustering_error"] = clustering_error(y, transformer._posterior(X).argmax(axis=1))
+    run = {"data": data, "method": method, "seed": seed, "error": error, **figures, "seconds": seconds}
+    return {**run, "peak_memory": peak_memory(), **machine()}
+
+
+def main():
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="+", choices=DATA, default=["digits"])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["GAN-EM 2", "GAN-EM 100", "PCA 2", "PCA 100"])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out", default="benchmarks/results/features.jsonl")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    for data in arguments.data:
+        for method in arguments.methods:
+            for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+                record = run(data, method, seed)
+                append(arguments.out, record)
+                clusters = f", clustering {record['clustering_error']:.4f}" if "clustering_error" in record else ""
+                print(f"{data} {method} {seed}: {record['error']:.4f}{clusters}, {record['seconds']:.1f} s", flush=True)
+    records = read(arguments.out)
+    table(records, ("data", "method"), "error")
+    table([record for record in records if "clustering_error" in record], ("data", "method"), "clustering_error")
+
+
+if __name__ == "__main__":
+    main()
