@@ -84,7 +84,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
     criterion_ : float
         Mutual information, in nats, between the clusters of a sample before and after a small change: how many even,
         certain and stable clusters there are. At most ``log(n_clusters)``. Restarts are compared by it.
-    history_ : dict of ndarray, each of shape (n_iter_,) or (n_iter_, n_clusters)
+    history_ : dict of ndarray, each of shape ``(n_iter_,)`` or ``(n_iter_, n_clusters)``
         By EM iteration: the mean losses "loss_g", "loss_d" and "loss_e"; the mean "confidence" of the E-net; the share
         "change" of samples whose cluster changed; the number "n_empty" of empty clusters; "seconds"; and "phi".
     image_shape_ : tuple or None
@@ -93,7 +93,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         Where the model is.
     n_features_in_ : int
         Number of values of a sample.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape ``(n_features_in_,)``
         Names of features seen in fit, if `X` has names that are all strings.
 
     See Also

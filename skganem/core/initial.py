@@ -89,13 +89,16 @@ def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int, cor
     """
     labels, eccentricity = graph.partition(graph.affinity(neighbour_graph.among_members.numpy()), n_clusters, seed)
     central = np.flatnonzero((labels >= 0) & (eccentricity < core))
-    mass = np.zeros((len(labels), n_clusters))
-    mass[central, labels[central]] = 1.0
-    return diffused(neighbour_graph, mass)
+    known, codes = neighbour_graph.members[torch.from_numpy(central)], torch.from_numpy(labels[central])
+    return propagated(neighbour_graph, known, codes, n_clusters)
 
 
 def propagated(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clusters: int) -> Tensor:
-    """Initial w from known labels that spread through the graph, each class with the same mass in all.
+    """Initial w from known labels that spread through the graph.
+
+    Each class is a unit of mass at its labelled samples, which diffuses to their neighbours; a sample's w is its share of
+    each class (Zhou et al. 2004, with alpha 0.99). The shares are squared: far from all mass they are nearly even, and the
+    E-net would hardly learn from these samples what the graph says of them.
 
     Parameters
     ----------
@@ -106,24 +109,16 @@ def propagated(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n
         Their classes, from 0 to n_clusters - 1.
     n_clusters : int
     """
-    inside = torch.isin(known, neighbour_graph.members)
-    position = torch.searchsorted(neighbour_graph.members, known[inside]).numpy()
-    classes = labels[inside].numpy()
-    mass = np.zeros((len(neighbour_graph.members), n_clusters))
-    mass[position, classes] = 1.0 / np.bincount(classes, minlength=n_clusters)[classes]
-    return diffused(neighbour_graph, mass)
-
-
-def diffused(neighbour_graph: NeighbourGraph, mass: np.ndarray, alpha: float = 0.99) -> Tensor:
-    """Let the classes' mass (m, K) at the graph's members diffuse to their neighbours: w is a sample's share of each class.
-
-    See Zhou et al. 2004, "Learning with Local and Global Consistency". The shares are squared: far from all mass they are
-    nearly even, and the E-net would hardly learn from these samples what the graph says of them.
-    """
+    alpha = 0.99
     adjacency = graph.affinity(neighbour_graph.among_members.numpy())
     degree = np.maximum(adjacency.sum(axis=1), 1e-12)
     scale = sp.diags_array(degree**-0.5)
     system = sp.eye_array(len(degree)) - alpha * (scale @ adjacency @ scale)
+    inside = torch.isin(known, neighbour_graph.members)
+    position = torch.searchsorted(neighbour_graph.members, known[inside]).numpy()
+    classes = labels[inside].numpy()
+    mass = np.zeros((len(degree), n_clusters))
+    mass[position, classes] = 1.0 / np.bincount(classes, minlength=n_clusters)[classes]
     spread = np.column_stack([cg(system, column, rtol=1e-5, maxiter=300)[0] for column in mass.T])
     w = neighbour_graph.spread(F.normalize(torch.from_numpy(np.maximum(spread, 0.0) + 1e-12).float(), p=1, dim=1))
     return F.normalize(w.square(), p=1, dim=1)
