@@ -38,7 +38,7 @@ def test_partition_is_right_and_less_sure_between_clusters(size):
 def test_a_large_cluster_is_not_taken_over_by_a_small_one():
     X, y = make_blobs([600, 200], centers=[[0, 0], [6, 0]], random_state=0)
     w = initial.partitioned(graph_of(X), 2, seed=0, core=0.2)
-    assert abs(float(w.mean(0).min()) - 200 / 800) < 0.03
+    assert abs(float(w.mean(0).min()) - 200 / 800) < 0.05
     assert clustering_error(y, w.argmax(1).numpy()) < 0.03
 
 

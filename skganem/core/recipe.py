@@ -77,7 +77,7 @@ class Recipe:
         The changes under which an E-net's answer must stay the same. "auto" warps images and mixes rows with their
         neighbours.
     e_strength : float
-        The size of the E-step's warps, as a part of those by which the first features are learned ("auto" only).
+        The size of the E-step's warps, as a part of those by which the encoder learns ("auto" only).
     generated : float
         Weight of the E-step's term on generated samples (Eq. 5).
     weigh_generated : bool
@@ -135,13 +135,13 @@ class Recipe:
     consistency: float = 1.0
     sharpening: float = 2.0
     e_epsilon: float | None = None
+    core: float = 0.2
     representation_steps: int = 800
     representation_batch_size: int = 256
     representation_rate: float = 4e-3
     temperature: float = 0.5
     n_neighbors: int = 15
     graph_size: int = 20_000
-    core: float = 0.2
 
     def __post_init__(self) -> None:
         for name, known in CHOICES.items():
