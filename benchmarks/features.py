@@ -13,30 +13,14 @@ import warnings
 
 import numpy as np
 import torch
-from data import mnist
 from report import append, machine, peak_memory, read, table
-from sklearn.datasets import load_digits
+from semi_supervised import halves, mnist_with
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skganem import GANEMTransformer, clustering_error
-
-
-def digits(seed):
-    """Return half of the digits to learn from, and the other half to test on."""
-    X, y = load_digits(return_X_y=True)
-    order = np.random.default_rng(seed).permutation(len(X))
-    train, test = order[: len(X) // 2], order[len(X) // 2 :]
-    X = X.reshape(-1, 8, 8)
-    return X[train], y[train], X[test], y[test]
-
-
-def mnist_10k(seed):
-    """Return the first 10,000 training images, and the 10,000 test images."""
-    data = mnist()
-    return data["x_train"][:10_000], data["y_train"][:10_000].astype(int), data["x_test"], data["y_test"].astype(int)
 
 
 def umap(seed):
@@ -46,7 +30,7 @@ def umap(seed):
     return UMAP(n_components=10, random_state=seed)
 
 
-DATA = {"digits": digits, "mnist-10k": mnist_10k}
+DATA = {"digits": lambda seed: halves(np.random.default_rng(seed)), "mnist-10k": mnist_with(None)}
 METHODS = {
     "GAN-EM 2": lambda seed: GANEMTransformer(2, n_clusters=10, random_state=seed),
     "GAN-EM 100": lambda seed: GANEMTransformer(100, n_clusters=10, random_state=seed),

@@ -30,14 +30,20 @@ def hide(y, per_class, rng):
     return partial
 
 
-def digits(draw):
-    """Return half of the digits with 5 labels a class, and the other half to test on."""
+def halves(rng):
+    """Return half of the digits to learn from, and the other half to test on."""
     X, y = load_digits(return_X_y=True)
-    rng = np.random.default_rng(draw)
     order = rng.permutation(len(X))
     train, test = order[: len(X) // 2], order[len(X) // 2 :]
     X = X.reshape(-1, 8, 8)
-    return X[train], hide(y[train], 5, rng), X[test], y[test]
+    return X[train], y[train], X[test], y[test]
+
+
+def digits(draw):
+    """Return half of the digits with 5 labels a class, and the other half to test on."""
+    rng = np.random.default_rng(draw)
+    X, y, X_test, y_test = halves(rng)
+    return X, hide(y, 5, rng), X_test, y_test
 
 
 def mnist_with(per_class, n=10_000):

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from sphinx_gallery.sorting import ExplicitOrder, FileNameSortKey
+from sphinx_gallery.sorting import FileNameSortKey
 
 import skganem
 
@@ -44,14 +44,12 @@ def setup(app):
 
 
 numpydoc_show_class_members = False
-numpydoc_validation_checks = set()
 
 sphinx_gallery_conf = {
     "examples_dirs": str(ROOT / "examples"),
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"plot_",
     "within_subsection_order": FileNameSortKey,
-    "subsection_order": ExplicitOrder(["."]),
     "image_scrapers": ("matplotlib",),
     "abort_on_example_error": True,
     "download_all_examples": False,

@@ -16,13 +16,13 @@ Beside it stand k-means, Gaussian mixtures and spectral clustering, which see th
 import time
 
 import matplotlib.pyplot as plt
-import numpy as np
 from sklearn.cluster import KMeans, SpectralClustering
 from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.mixture import GaussianMixture
 
 from skganem import GANEMClustering, clustering_error
+from skganem.display import EMHistoryDisplay, GeneratedSamplesDisplay
 
 X, y = load_digits(return_X_y=True)
 
@@ -52,19 +52,10 @@ for name, rival in rivals.items():
 # ---------------------------
 # Each row shows new images, drawn by the generator for one cluster; on the right, how training went: the share of images
 # that changed their cluster in an EM iteration, and how unsure the E-net is of an image on average.
-rows, _ = model.sample(120, y=np.repeat(np.arange(10), 12))
-images = rows.reshape(120, 8, 8)
-framed = np.pad(images, ((0, 0), (1, 1), (1, 1)))
-mosaic = framed.reshape(10, 12, 10, 10).transpose(0, 2, 1, 3).reshape(100, 120)
-
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
-left.imshow(mosaic, cmap="gray_r")
-left.set(title="Generated digits, a cluster in each row", xticks=[], yticks=range(5, 100, 10), yticklabels=range(10))
-left.set_ylabel("cluster")
-iterations = np.arange(1, model.n_iter_ + 1)
-right.plot(iterations, 100 * model.history_["change"], "o-", label="images that changed cluster")
-right.plot(iterations, 100 - 100 * model.history_["confidence"], "s-", label="uncertainty of the E-net")
-right.set(xlabel="EM iteration", ylabel="percent", title="Training", ylim=(0, None))
-right.legend()
+GeneratedSamplesDisplay.from_estimator(model, n_samples=12, ax=left)
+left.set(title="Generated digits, a cluster in each row")
+EMHistoryDisplay.from_estimator(model, ax=right)
+right.set(title="Training")
 figure.savefig("digits_clustering.png", dpi=120)
 plt.show()

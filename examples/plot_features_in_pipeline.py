@@ -3,8 +3,8 @@
 Features for a pipeline
 ===================================
 
-``GANEMTransformer`` learns features from all images, labelled or not. In front of a linear classifier that is given only
-ten labels of each digit, they are worth more than the pixels, or their principal components.
+``GANEMTransformer`` learns features from all images, labelled or not. What are they worth to a linear classifier that is
+given only a few labels of each digit, beside the pixels and their principal components?
 """
 
 # %%

@@ -21,6 +21,7 @@ from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from sklearn.svm import SVC
 
 from skganem import GANEMSemiSupervisedClassifier
+from skganem.display import GeneratedSamplesDisplay
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
@@ -50,14 +51,10 @@ for name, classifier in classifiers.items():
 # The errors, and what the classifier can draw
 # --------------------------------------------
 # The generator has learned each class from labelled and unlabelled images together. Below, it draws every class eight times.
-model = classifiers["GAN-EM"]
-drawn, _ = model.sample(80, y=np.tile(np.arange(10), 8))
-mosaic = np.pad(drawn.reshape(8, 10, 8, 8), ((0, 0), (0, 0), (1, 1), (1, 1))).transpose(0, 2, 1, 3).reshape(80, 100)
-
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 bars = left.barh(list(errors), [100 * error for error in errors.values()], color=["C7", "C7", "C7", "C0"])
 left.bar_label(bars, fmt="%.1f %%", padding=3)
 left.set(xlabel="test error in percent", xlim=(0, 115 * max(errors.values())))
-right.imshow(mosaic, cmap="gray_r")
-right.set(title="Generated digits of each class", xticks=np.arange(5, 100, 10), xticklabels=range(10), yticks=[])
+GeneratedSamplesDisplay.from_estimator(classifiers["GAN-EM"], n_samples=8, ax=right)
+right.set(title="Generated digits of each class", ylabel="class")
 plt.show()

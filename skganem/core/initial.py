@@ -8,6 +8,8 @@ are taken in features learned from the images themselves.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -60,6 +62,11 @@ class NeighbourGraph:
             found[self.members] = self.of_all
             self.of_all = found
 
+    @cached_property
+    def affinity(self) -> sp.csr_array:
+        """The symmetric affinity matrix (m, m) of the members."""
+        return graph.affinity(self.among_members.numpy())
+
     def spread(self, member_w: Tensor) -> Tensor:
         """Give every sample the mean w of its neighbours and, where it has one, its own: (m, K) to (n, K)."""
         w = torch.zeros(len(self.of_all), member_w.shape[1])
@@ -87,7 +94,7 @@ def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int, cor
     The part `core` of each cluster that is nearest to its centre keeps its label; the others take theirs from the cores
     through the graph, and are the less certain the farther they lie from one (`propagated`).
     """
-    labels, eccentricity = graph.partition(graph.affinity(neighbour_graph.among_members.numpy()), n_clusters, seed)
+    labels, eccentricity = graph.partition(neighbour_graph.affinity, n_clusters, seed)
     central = np.flatnonzero((labels >= 0) & (eccentricity < core))
     known, codes = neighbour_graph.members[torch.from_numpy(central)], torch.from_numpy(labels[central])
     return propagated(neighbour_graph, known, codes, n_clusters)
@@ -110,7 +117,7 @@ def propagated(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n
     n_clusters : int
     """
     alpha = 0.99
-    adjacency = graph.affinity(neighbour_graph.among_members.numpy())
+    adjacency = neighbour_graph.affinity
     degree = np.maximum(adjacency.sum(axis=1), 1e-12)
     scale = sp.diags_array(degree**-0.5)
     system = sp.eye_array(len(degree)) - alpha * (scale @ adjacency @ scale)
