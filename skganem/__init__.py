@@ -1,6 +1,7 @@
 """GAN-EM as scikit-learn estimators: clustering, few-label classification and features of images and rows."""
 
 from skganem._clustering import GANEMClustering
+from skganem._persistence import load, save
 from skganem._semi_supervised import GANEMSemiSupervisedClassifier
 from skganem._transformer import GANEMTransformer
 from skganem.core.networks import Networks
@@ -16,4 +17,6 @@ __all__ = [
     "Networks",
     "Recipe",
     "clustering_error",
+    "load",
+    "save",
 ]

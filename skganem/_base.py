@@ -1,9 +1,12 @@
 """What the three estimators share: parameters, data in, training, networks kept, samples out."""
 
 import copy
+import os
 import warnings
 from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,9 +16,12 @@ from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skganem._callbacks import CallbackSupportMixin
 from skganem._input import as_rows, network_shape
+from skganem.core import storage
+from skganem.core.checkpoint import Checkpoint
 from skganem.core.data import Scaling, Source
-from skganem.core.fit import Problem, fit
+from skganem.core.fit import Problem, Solution, fit
 from skganem.core.model import Layout, Model
 from skganem.core.recipe import RECIPES, Recipe
 from skganem.core.runtime import resolve_device, resolve_precision
@@ -23,7 +29,7 @@ from skganem.core.runtime import resolve_device, resolve_precision
 HISTORY = ("loss_g", "loss_d", "loss_e", "confidence", "change", "n_empty", "seconds", "phi")
 
 
-class BaseGANEM(BaseEstimator):
+class BaseGANEM(CallbackSupportMixin, BaseEstimator):
     """Base of the GAN-EM estimators; not for use by itself."""
 
     _parameter_constraints: dict = {
@@ -38,6 +44,9 @@ class BaseGANEM(BaseEstimator):
         "device": [str, torch.device],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "random_state": ["random_state"],
+        "warm_start": ["boolean"],
+        "checkpoint_dir": [str, os.PathLike, None],
+        "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
         "verbose": ["verbose"],
     }
 
@@ -58,26 +67,76 @@ class BaseGANEM(BaseEstimator):
         """
         recipe, device = self._resolve_recipe(), resolve_device(self.device)
         shape = network_shape(self.image_shape_, X.shape[1])
-        self._scaling = Scaling.of(X, shape)
+        if not self._goes_on:
+            self._scaling, self._networks = Scaling.of(X, shape), recipe.networks
         self._dtype = X.dtype
         problem = Problem(
             Source(X, shape, self._scaling, device), n_clusters, recipe, resolve_precision(self.precision, device, shape),
             **details,
         )  # fmt: skip
+        problem = self._continued(problem) if self._goes_on else problem
+        n_init = 1 if self._goes_on else self.n_init
+        context = self._init_callback_context(max_subtasks=n_init).call_on_fit_task_begin(estimator=self, X=X)
         random_state = check_random_state(self.random_state)
+        seeds = [int(random_state.randint(np.iinfo(np.int32).max)) for _ in range(n_init)]
+        seeds, checkpoints = self._open_checkpoints(problem, seeds)
         best = None
-        for start in range(self.n_init):
-            solution = fit(problem, int(random_state.randint(np.iinfo(np.int32).max)), self._reporter(start))
+        for start, (seed, checkpoint) in enumerate(zip(seeds, checkpoints, strict=True)):
+            task = context.subcontext("init", max_subtasks=recipe.max_iter).call_on_fit_task_begin(estimator=self, X=X)
+            solution = fit(problem, seed, self._reporter(start, task, X), checkpoint)
             if best is None or merit(solution) > merit(best):
                 best = solution
-            if solution.end == "interrupted":
+            so_far = partial(self._attributes, best)
+            stop = task.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes=so_far)
+            if stop or solution.end == "interrupted":
                 break
-        self._networks = recipe.networks
-        self._keep(best)
+        vars(self).update(self._attributes(best))
+        warn_about(best)
+        context.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes={})
         return best
 
-    def _reporter(self, start):
-        """Return the function that is called after each EM iteration."""
+    @property
+    def _goes_on(self):
+        """Whether fit goes on from the last fit's model."""
+        return self.warm_start and hasattr(self, "_model")
+
+    def _continued(self, problem):
+        """Return a problem that goes on from the last fit's model: its weights, and its answers as initial w."""
+        model = copy.deepcopy(self._model).to(problem.source.device)
+        if model.layout != problem.layout:
+            raise ValueError(
+                f"warm_start=True goes on from a model of {model.layout}, which X and the parameters contradict: "
+                f"{problem.layout}. Set warm_start=False to begin anew."
+            )
+        return replace(problem, model=model, w=model.posterior(problem.source))
+
+    def _open_checkpoints(self, problem, seeds):
+        """Return the seeds of the restarts and their checkpoints, where `checkpoint_dir` asks for them.
+
+        The seeds are those that the folder was begun with: without a `random_state`, no two fits would have the same.
+        """
+        if self.checkpoint_dir is None:
+            return seeds, [None] * len(seeds)
+        folder = Path(self.checkpoint_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        own = {"fit": problem.fingerprint(), "n_init": len(seeds)}
+        own["random_state"] = seeds if isinstance(self.random_state, Integral) else None
+        begun = folder / "fit.safetensors"
+        if begun.exists():
+            kept = storage.read(begun, "fit")
+            if own != {name: kept[name] for name in own}:
+                raise ValueError(
+                    f"checkpoint_dir={str(folder)!r} belongs to a fit of other data or with other parameters. Take another "
+                    "folder, or delete this one to begin anew."
+                )
+            seeds = kept["seeds"]
+        else:
+            storage.write(begun, "fit", {**own, "seeds": seeds})
+        paths = [folder / f"init_{start + 1}.safetensors" for start in range(len(seeds))]
+        return seeds, [Checkpoint(path, self.checkpoint_every) for path in paths]
+
+    def _reporter(self, start, context, X):
+        """Return the function that is called after each EM iteration: it tells the user, and the callbacks."""
 
         def report(training, w):
             if self.verbose:
@@ -87,38 +146,29 @@ class BaseGANEM(BaseEstimator):
                     f"L_G {last['loss_g']:.3f}, L_D {last['loss_d']:.3f}, L_E {last['loss_e']:.3f}, "
                     f"labels changed {last['change']:.2%}, {last['seconds']:.1f} s"
                 )
-            return False
+            task = context.subcontext("EM iteration").call_on_fit_task_begin(estimator=self, X=X)
+            so_far = partial(self._attributes_so_far, training, w)
+            return task.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes=so_far)
 
         return report
 
-    def _keep(self, solution):
-        """Set the fitted attributes that all estimators have, and warn about what went wrong."""
-        self._model = solution.model
-        self.device_ = str(solution.model.device)
-        self.weights_ = solution.model.phi.cpu().numpy()
-        self.n_iter_ = len(solution.history)
-        self.converged_ = solution.end == "converged"
-        self.criterion_ = solution.criterion
-        self.history_ = {name: np.array([record[name] for record in solution.history]) for name in HISTORY}
-        if solution.end == "interrupted":
-            warnings.warn(
-                f"Training was interrupted; the model is that of EM iteration {self.n_iter_}.", UserWarning, stacklevel=4
-            )
-        if solution.end == "diverged":
-            warnings.warn(
-                f"Training diverged in EM iteration {self.n_iter_ + 1}; the model is the one before it. Try scaled data, a "
-                "smaller learning rate, or precision='float32'.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
-        n_found = len(np.unique(solution.w.argmax(dim=1).cpu().numpy()))
-        if n_found < solution.w.shape[1]:
-            warnings.warn(
-                f"Only {n_found} of {solution.w.shape[1]} clusters have a sample. Try fewer clusters, another random_state, "
-                "or n_init > 1; duplicated samples cannot be told apart.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+    def _attributes_so_far(self, training, w):
+        """Return the fitted attributes as if the fit had stopped at this iteration."""
+        model = copy.deepcopy(training.model)
+        model.phi = w.mean(dim=0)
+        return self._attributes(Solution(model, w, list(training.history), "interrupted", np.nan))
+
+    def _attributes(self, solution):
+        """Return the fitted attributes that follow from a solution."""
+        return {
+            "_model": solution.model,
+            "device_": str(solution.model.device),
+            "weights_": solution.model.phi.cpu().numpy(),
+            "n_iter_": len(solution.history),
+            "converged_": solution.end == "converged",
+            "criterion_": solution.criterion,
+            "history_": {name: np.array([record[name] for record in solution.history]) for name in HISTORY},
+        }
 
     def _source(self, X):
         """Validate X against what was fitted and wrap it for the core."""
@@ -187,6 +237,28 @@ class BaseGANEM(BaseEstimator):
             layout, weights = state["_model"]
             self._model = restore(layout, self._networks, weights, self.device)
             self.device_ = str(self._model.device)
+
+
+def warn_about(solution):
+    """Warn about what went wrong in training."""
+    n_iter = len(solution.history)
+    if solution.end == "interrupted":
+        warnings.warn(f"Training was interrupted; the model is that of EM iteration {n_iter}.", UserWarning, stacklevel=5)
+    if solution.end == "diverged":
+        warnings.warn(
+            f"Training diverged in EM iteration {n_iter + 1}; the model is the one before it. Try scaled data, a "
+            "smaller learning rate, or precision='float32'.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
+    n_found = len(np.unique(solution.w.argmax(dim=1).cpu().numpy()))
+    if n_found < solution.w.shape[1]:
+        warnings.warn(
+            f"Only {n_found} of {solution.w.shape[1]} clusters have a sample. Try fewer clusters, another random_state, "
+            "or n_init > 1; duplicated samples cannot be told apart.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
 
 
 def merit(solution):

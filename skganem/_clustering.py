@@ -77,6 +77,15 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
     random_state : int, RandomState instance or None, default=None
         Pass an int for the same result in each call (on the same device, with the same number of threads). NumPy's and
         torch's global random states are not touched.
+    warm_start : bool, default=False
+        Whether fit goes on from the model of the last fit, with its networks, its scaling of the data and its answers for
+        the new data as initial w, instead of beginning anew. `n_init` is then 1. The history is that of the last fit.
+    checkpoint_dir : str or path-like, default=None
+        A folder in which fit keeps its state, so that it can be killed at any moment: the same fit with the same folder goes
+        on from there, and ends as if it had never been interrupted. Needs the package safetensors. A folder of a fit of
+        other data or with other parameters is refused.
+    checkpoint_every : int, default=1
+        EM iterations from one state kept to the next.
     verbose : int, default=0
         1 prints a line for each EM iteration.
 
@@ -152,6 +161,9 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         device="auto",
         precision="auto",
         random_state=None,
+        warm_start=False,
+        checkpoint_dir=None,
+        checkpoint_every=1,
         verbose=0,
     ):
         self.n_clusters = n_clusters
@@ -167,6 +179,9 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         self.device = device
         self.precision = precision
         self.random_state = random_state
+        self.warm_start = warm_start
+        self.checkpoint_dir = checkpoint_dir
+        self.checkpoint_every = checkpoint_every
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -195,9 +210,11 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
             X = as_rows(self, X, reset=True, image_shape=self.image_shape, min_samples=2)
             if len(X) < self.n_clusters:
                 raise ValueError(f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}.")
-            solution = self._train(X, self.n_clusters, w=self._initial_w(X))
-            self.labels_ = solution.w.argmax(dim=1).cpu().numpy()
+            self._train(X, self.n_clusters, w=None if self._goes_on else self._initial_w(X))
         return self
+
+    def _attributes(self, solution):
+        return {**super()._attributes(solution), "labels_": solution.w.argmax(dim=1).cpu().numpy()}
 
     def _initial_w(self, X):
         """Return the user's own initial w as a tensor, or None."""

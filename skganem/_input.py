@@ -83,6 +83,10 @@ def network_shape(image_shape, n_features):
     return (channels, height, width)
 
 
+#: What scikit-learn needs after a failed fit, to tear its callbacks down.
+CALLBACK_STATE = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
+
+
 @contextmanager
 def unchanged_on_error(estimator):
     """Leave an estimator with the attributes it had if the block raises."""
@@ -90,6 +94,7 @@ def unchanged_on_error(estimator):
     try:
         yield
     except BaseException:
+        callbacks = {name: value for name, value in vars(estimator).items() if name in CALLBACK_STATE}
         vars(estimator).clear()
-        vars(estimator).update(before)
+        vars(estimator).update(before | callbacks)
         raise

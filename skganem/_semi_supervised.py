@@ -1,5 +1,6 @@
 """GAN-EM classification with few labels."""
 
+import numpy as np
 import torch
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils.validation import check_is_fitted
@@ -57,6 +58,15 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
     random_state : int, RandomState instance or None, default=None
         Pass an int for the same result in each call (on the same device, with the same number of threads). NumPy's and
         torch's global random states are not touched.
+    warm_start : bool, default=False
+        Whether fit goes on from the model of the last fit, with its networks, its scaling of the data and its answers for
+        the new data as initial w, instead of beginning anew. `n_init` is then 1. The history is that of the last fit.
+    checkpoint_dir : str or path-like, default=None
+        A folder in which fit keeps its state, so that it can be killed at any moment: the same fit with the same folder goes
+        on from there, and ends as if it had never been interrupted. Needs the package safetensors. A folder of a fit of
+        other data or with other parameters is refused.
+    checkpoint_every : int, default=1
+        EM iterations from one state kept to the next.
     verbose : int, default=0
         1 prints a line for each EM iteration.
 
@@ -128,6 +138,9 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         device="auto",
         precision="auto",
         random_state=None,
+        warm_start=False,
+        checkpoint_dir=None,
+        checkpoint_every=1,
         verbose=0,
     ):
         self.unlabeled = unlabeled
@@ -142,6 +155,9 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         self.device = device
         self.precision = precision
         self.random_state = random_state
+        self.warm_start = warm_start
+        self.checkpoint_dir = checkpoint_dir
+        self.checkpoint_every = checkpoint_every
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -168,14 +184,17 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         """
         with unchanged_on_error(self):
             X = as_rows(self, X, reset=True, image_shape=self.image_shape, y=y, min_samples=2)
-            known, codes, self.classes_ = split_labels(X, y, self.unlabeled)
-            known, codes = torch.from_numpy(known), torch.from_numpy(codes)
-            solution = self._train(X, len(self.classes_), known=known, labels=codes)
-            w = solution.w.cpu()
-            w[known] = torch.nn.functional.one_hot(codes, w.shape[1]).float()
-            self.label_distributions_ = w.numpy()
-            self.transduction_ = self.classes_[w.argmax(dim=1).numpy()]
+            known, codes, classes = split_labels(X, y, self.unlabeled)
+            if self.warm_start and not np.array_equal(getattr(self, "classes_", classes), classes):
+                raise ValueError(f"warm_start=True needs the classes of the last fit, {self.classes_}, got {classes}.")
+            self.classes_ = classes
+            self._train(X, len(classes), known=torch.from_numpy(known), labels=torch.from_numpy(codes))
         return self
+
+    def _attributes(self, solution):
+        w = solution.w.cpu().numpy()
+        own = {"label_distributions_": w, "transduction_": self.classes_[w.argmax(axis=1)]}
+        return {**super()._attributes(solution), **own}
 
     def predict(self, X):
         """Tell the most probable class of each sample.

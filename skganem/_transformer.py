@@ -70,6 +70,15 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
     random_state : int, RandomState instance or None, default=None
         Pass an int for the same result in each call (on the same device, with the same number of threads). NumPy's and
         torch's global random states are not touched.
+    warm_start : bool, default=False
+        Whether fit goes on from the model of the last fit, with its networks, its scaling of the data and its answers for
+        the new data as initial w, instead of beginning anew. `n_init` is then 1. The history is that of the last fit.
+    checkpoint_dir : str or path-like, default=None
+        A folder in which fit keeps its state, so that it can be killed at any moment: the same fit with the same folder goes
+        on from there, and ends as if it had never been interrupted. Needs the package safetensors. A folder of a fit of
+        other data or with other parameters is refused.
+    checkpoint_every : int, default=1
+        EM iterations from one state kept to the next.
     verbose : int, default=0
         1 prints a line for each EM iteration.
 
@@ -140,6 +149,9 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         device="auto",
         precision="auto",
         random_state=None,
+        warm_start=False,
+        checkpoint_dir=None,
+        checkpoint_every=1,
         verbose=0,
     ):
         self.n_components = n_components
@@ -157,6 +169,9 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         self.device = device
         self.precision = precision
         self.random_state = random_state
+        self.warm_start = warm_start
+        self.checkpoint_dir = checkpoint_dir
+        self.checkpoint_every = checkpoint_every
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)

@@ -61,6 +61,8 @@ class Training:
         EM iterations done.
     history : list of dict
         One record for each of them.
+    stopped : bool
+        Whether `on_iteration` of `expectation_maximization` ended the training.
     """
 
     model: Model
@@ -74,6 +76,7 @@ class Training:
     previous_e_net: Classifier | None = None
     iteration: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+    stopped: bool = False
 
     def __post_init__(self) -> None:
         make = OPTIMIZERS[self.recipe.optimizer]
@@ -94,6 +97,18 @@ class Training:
         alone = self.recipe.consistency == 0  # nothing else would teach the E-net
         return self.recipe.generated if alone or self.iteration >= self.recipe.n_unheard else 0.0
 
+    @property
+    def settled(self) -> bool:
+        """Whether the last two iterations, the generator heard, changed no more labels than the recipe's tol."""
+        last = self.history[self.recipe.n_unheard :][-2:]
+        tol = self.recipe.tol
+        return tol > 0 and len(last) == 2 and all(r["change"] <= tol and r["n_empty"] == 0 for r in last)
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is to be no further iteration."""
+        return self.stopped or self.settled or self.iteration >= self.recipe.max_iter
+
 
 class Divergence(ArithmeticError):
     """A loss, a weight or an answer became infinite or NaN."""
@@ -101,7 +116,7 @@ class Divergence(ArithmeticError):
 
 def expectation_maximization(
     training: Training, w: Tensor, on_iteration: Callable[[Training, Tensor], bool] | None = None
-) -> tuple[Tensor, bool]:
+) -> Tensor:
     """Algorithm 1: alternate M-step and E-step until the labels stand still.
 
     Parameters
@@ -117,16 +132,15 @@ def expectation_maximization(
     -------
     w : Tensor of shape (n, K)
         P(c|x) by the trained E-net.
-    converged : bool
 
     Raises
     ------
     Divergence, KeyboardInterrupt
         The model is then as it was after the last complete iteration.
     """
-    model, recipe = training.model, training.recipe
+    model = training.model
     fix_known(w, training)
-    while training.iteration < recipe.max_iter:
+    while not training.ended:
         training.set_rates()
         model.phi = w.mean(dim=0)
         start, before = time.perf_counter(), model.to_numpy()
@@ -143,11 +157,9 @@ def expectation_maximization(
         training.iteration += 1
         record |= {"loss_g": loss_g, "loss_d": loss_d, "loss_e": loss_e, "seconds": time.perf_counter() - start}
         training.history.append({"iteration": training.iteration, "phi": model.phi.cpu().numpy(), **record})
-        stop = on_iteration(training, w) if on_iteration else False
-        if stop or settled(training):
-            break
+        training.stopped = on_iteration(training, w) if on_iteration else False
     model.phi = w.mean(dim=0)
-    return w, settled(training)
+    return w
 
 
 def m_step(training: Training, w: Tensor) -> tuple[float, float]:
@@ -436,13 +448,6 @@ def describe(new_w: Tensor, w: Tensor) -> dict[str, float]:
         "change": float((labels != w.argmax(dim=1)).float().mean()),
         "n_empty": int((sizes == 0).sum()),
     }
-
-
-def settled(training: Training) -> bool:
-    """Tell whether the last two iterations, the generator heard, changed no more labels than the recipe's tol."""
-    last = training.history[training.recipe.n_unheard :][-2:]
-    tol = training.recipe.tol
-    return tol > 0 and len(last) == 2 and all(r["change"] <= tol and r["n_empty"] == 0 for r in last)
 
 
 def finite(values: Tensor) -> Tensor:

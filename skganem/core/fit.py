@@ -12,8 +12,9 @@ from torch import Tensor
 
 from skganem.core import initial
 from skganem.core.augment import Augmentation, ImageWarp, NeighbourMix
+from skganem.core.checkpoint import Checkpoint, fingerprint, restore
 from skganem.core.data import NONE, Source
-from skganem.core.em import Divergence, Training, expectation_maximization
+from skganem.core.em import Divergence, Training, expectation_maximization, fix_known
 from skganem.core.model import Layout, Model
 from skganem.core.recipe import Recipe
 from skganem.core.representation import learn_features
@@ -38,6 +39,8 @@ class Problem:
         Positions and classes of the labelled samples, if any.
     w : Tensor of shape (n, K) or None
         Initial soft labels; None leaves them to the recipe's `init`.
+    model : Model or None
+        A trained model to go on from, which is changed; None begins with a new one.
     """
 
     source: Source
@@ -48,6 +51,17 @@ class Problem:
     known: Tensor = NONE
     labels: Tensor = NONE
     w: Tensor | None = None
+    model: Model | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """What the networks are built from."""
+        return Layout(self.source.shape, self.n_clusters, self.recipe.n_noise, self.recipe.width, self.n_components)
+
+    def fingerprint(self) -> str:
+        """Return a checksum of everything that a fit depends on, apart from its seed."""
+        labels = [self.known, self.labels, *([] if self.w is None else [self.w])]
+        return fingerprint(self.source, self.layout, self.recipe, self.dtype, *labels)
 
 
 @dataclass
@@ -58,7 +72,7 @@ class Solution:
     ----------
     model : Model
     w : Tensor of shape (n, K)
-        P(c|x) of every sample.
+        P(c|x) of every sample; of labelled ones, their label.
     history : list of dict
         One record an EM iteration.
     end : {"converged", "exhausted", "diverged", "interrupted"}
@@ -75,8 +89,13 @@ class Solution:
     criterion: float
 
 
-def fit(problem: Problem, seed: int, on_iteration: Callable[[Training, Tensor], bool] | None = None) -> Solution:
-    """Fit one model from one seed.
+def fit(
+    problem: Problem,
+    seed: int,
+    on_iteration: Callable[[Training, Tensor], bool] | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Solution:
+    """Fit one model from one seed, or go on from a checkpoint of the same fit.
 
     Raises
     ------
@@ -85,51 +104,67 @@ def fit(problem: Problem, seed: int, on_iteration: Callable[[Training, Tensor], 
     """
     source, recipe = problem.source, problem.recipe
     seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(4)]
-    layout = Layout(source.shape, problem.n_clusters, recipe.n_noise, recipe.width, problem.n_components)
-    model = Model(layout, recipe.networks, seeds[0], source.device)
+    model = problem.model or Model(problem.layout, recipe.networks, seeds[0], source.device)
     rng = torch.Generator(source.device).manual_seed(seeds[1])
-    w, augment = begin(problem, model, rng, seeds[2])
-    training = Training(model, source, recipe, rng, problem.dtype, augment, problem.known, problem.labels)
-    try:
-        with seeded(seeds[3]):
-            _, converged = expectation_maximization(training, w.to(source.device), on_iteration)
-        end = "converged" if converged else "exhausted"
-    except Divergence:
-        end = "diverged"
-    except KeyboardInterrupt:
-        if not training.history:
-            raise
-        end = "interrupted"
-    return Solution(model, model.posterior(source), training.history, end, agreement(training))
+    state = checkpoint.read() if checkpoint else None
+    with seeded(seeds[3]):
+        w, neighbours = begin(problem, model, rng, seeds[2]) if state is None else (state["w"], state["neighbours"])
+        augment = augmentation(problem, neighbours)
+        training = Training(model, source, recipe, rng, problem.dtype, augment, problem.known, problem.labels)
+        w = w.to(source.device) if state is None else restore(training, state)
+
+        def report(training: Training, w: Tensor) -> bool:
+            training.stopped = on_iteration(training, w) if on_iteration else False
+            if checkpoint:
+                checkpoint.after(training, w, neighbours)
+            return training.stopped
+
+        try:
+            if checkpoint and state is None:
+                checkpoint.after(training, w, neighbours)
+            expectation_maximization(training, w, report)
+            end = "converged" if training.settled else "exhausted"
+        except Divergence:
+            end = "diverged"
+        except KeyboardInterrupt:
+            if not training.history:
+                raise
+            end = "interrupted"
+        w = fix_known(model.posterior(source), training)
+        return Solution(model, w, training.history, end, agreement(training))
 
 
-def begin(problem: Problem, model: Model, rng: torch.Generator, seed: int) -> tuple[Tensor, Augmentation | None]:
-    """Make the initial w (Algorithm 1, line 1) and the augmentation."""
+def begin(problem: Problem, model: Model, rng: torch.Generator, seed: int) -> tuple[Tensor, Tensor | None]:
+    """Make the initial w (Algorithm 1, line 1), and find each row's neighbours where the augmentation needs them."""
     source, recipe, n_clusters = problem.source, problem.recipe, problem.n_clusters
-    augment = None if isinstance(recipe.augmentation, str) else recipe.augmentation
-    automatic, use_graph = recipe.augmentation == "auto", recipe.init == "graph" and problem.w is None
-    if automatic and is_image(source.shape):
-        augment = ImageWarp()
-    if use_graph and augment is not None and is_image(source.shape):
-        learn_features(model, source, recipe, augment, rng, problem.dtype)
-    if automatic and isinstance(augment, ImageWarp):
-        augment = augment.scaled(recipe.e_strength)
+    images, use_graph = is_image(source.shape), recipe.init == "graph" and problem.w is None
+    mix = recipe.augmentation == "auto" and not images
+    change = ImageWarp() if isinstance(recipe.augmentation, str) else recipe.augmentation
+    if images and use_graph and change is not None:
+        learn_features(model, source, recipe, change, rng, problem.dtype)
     graph = None
-    if use_graph or (automatic and not is_image(source.shape)):
+    if use_graph or mix:
         graph = initial.NeighbourGraph(model, source, recipe.n_neighbors, recipe.graph_size, rng, problem.known)
-    if automatic and graph is not None and not is_image(source.shape):
-        augment = NeighbourMix(source, graph.of_all)
+    neighbours = graph.of_all if graph is not None and mix else None
     if problem.w is not None:
-        return problem.w, augment
+        return problem.w, neighbours
     if graph is not None and use_graph:
         if len(problem.known):
-            return initial.propagated(graph, problem.known, problem.labels, n_clusters), augment
-        return initial.partitioned(graph, n_clusters, seed, recipe.core), augment
+            return initial.propagated(graph, problem.known, problem.labels, n_clusters), neighbours
+        return initial.partitioned(graph, n_clusters, seed, recipe.core), neighbours
     if recipe.init == "kmeans":
-        return initial.kmeans_w(source, n_clusters, recipe.graph_size, seed, rng), augment
+        return initial.kmeans_w(source, n_clusters, recipe.graph_size, seed, rng), neighbours
     if recipe.init == "random":
-        return initial.random_w(len(source), n_clusters, rng), augment
-    return torch.full((len(source), n_clusters), 1 / n_clusters), augment
+        return initial.random_w(len(source), n_clusters, rng), neighbours
+    return torch.full((len(source), n_clusters), 1 / n_clusters), neighbours
+
+
+def augmentation(problem: Problem, neighbours: Tensor | None) -> Augmentation | None:
+    """Return the changes under which the E-net's answer must stay the same."""
+    recipe, source = problem.recipe, problem.source
+    if not isinstance(recipe.augmentation, str):
+        return recipe.augmentation
+    return ImageWarp().scaled(recipe.e_strength) if neighbours is None else NeighbourMix(source, neighbours)
 
 
 @torch.no_grad()

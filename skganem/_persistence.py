@@ -1,0 +1,139 @@
+"""Fitted estimators in files that hold no code."""
+
+from sklearn.utils.validation import check_is_fitted
+
+import skganem
+from skganem._base import BaseGANEM, restore
+from skganem.core import storage
+
+KIND = "model"
+
+
+def save(estimator, path):
+    """Write a fitted estimator to a file that holds no code: safetensors, with JSON in its header.
+
+    Unlike a pickle, such a file can be loaded from a source that isn't trusted, and on a machine without the device that it
+    was written on. The file appears whole or not at all. Needs the package safetensors.
+
+    Parameters
+    ----------
+    estimator : GANEMClustering, GANEMSemiSupervisedClassifier or GANEMTransformer
+        Fitted. Of its parameters, those that hold functions, such as a recipe with one's own networks, are not written:
+        `load` has to be given them. A RandomState as `random_state` is not written either, and will be None.
+    path : str or path-like
+        The file; customarily ``.safetensors``.
+
+    Raises
+    ------
+    NotFittedError
+        If the estimator is not fitted.
+
+    See Also
+    --------
+    load : Reads the file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sklearn.datasets import make_moons
+    >>> from skganem import GANEMClustering, load, save
+    >>> X, _ = make_moons(200, noise=0.05, random_state=0)
+    >>> model = GANEMClustering(n_clusters=2, max_iter=2, random_state=0).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(model, Path(folder) / "moons.safetensors")
+    ...     again = load(Path(folder) / "moons.safetensors")
+    >>> bool((again.predict(X) == model.labels_).all())
+    True
+    """
+    check_is_fitted(estimator)
+    if type(estimator) not in estimators().values():
+        raise TypeError(f"save is for {', '.join(estimators())}, got a {type(estimator).__name__}.")
+    params = {name: value for name, value in estimator.get_params(deep=False).items() if is_plain(value)}
+    fitted = {name: value for name, value in vars(estimator).items() if name not in estimator.get_params(deep=False)}
+    fitted.pop("_skl_callbacks", None)
+    model, networks = fitted.pop("_model"), fitted.pop("_networks")
+    storage.write(
+        path,
+        KIND,
+        {
+            "skganem": skganem.__version__,
+            "estimator": type(estimator).__name__,
+            "params": params,
+            "fitted": fitted,
+            "layout": model.layout,
+            "weights": model.to_numpy(),
+            "networks": networks if is_plain(networks) else None,
+        },
+    )
+
+
+def load(path, *, device=None, **params):
+    """Read a fitted estimator from a file that `save` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    device : str or torch.device, default=None
+        Where to put the model, instead of where the estimator's own `device` says. What is not available here is
+        replaced by the CPU, with a warning.
+    **params : object
+        Constructor parameters in place of the saved ones: those that hold functions, which a file can't.
+
+    Returns
+    -------
+    estimator : GANEMClustering, GANEMSemiSupervisedClassifier or GANEMTransformer
+        As it was fitted.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, was not written by `save`, or was written by a newer version; or if a parameter that holds
+        functions is not given.
+
+    See Also
+    --------
+    save : Writes the file, and has an example of both.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skganem import load
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "notes.txt"
+    ...     n_written = path.write_text("no model at all")
+    ...     try:
+    ...         load(path)
+    ...     except ValueError as error:
+    ...         print("is damaged, or no file of skganem's" in str(error))
+    True
+    """
+    state = storage.read(path, KIND)
+    cls = estimators()[state["estimator"]]
+    names = set(cls().get_params(deep=False))
+    missing = sorted(names - set(state["params"]) - set(params) - {"random_state"})
+    if missing:
+        raise ValueError(f"{path} does not hold {', '.join(missing)}, as functions can't be written; pass them to load.")
+    estimator = cls(**{**state["params"], **params})
+    estimator.device = estimator.device if device is None else device
+    vars(estimator).update(state["fitted"])
+    estimator._networks = state["networks"] or estimator._resolve_recipe().networks
+    estimator._model = restore(state["layout"], estimator._networks, state["weights"], estimator.device)
+    estimator.device_ = str(estimator._model.device)
+    return estimator
+
+
+def estimators():
+    """Return the classes that can be saved, by their names."""
+    return {cls.__name__: cls for cls in BaseGANEM.__subclasses__() if cls.__module__.startswith("skganem.")}
+
+
+def is_plain(value):
+    """Tell whether a value can be written without code."""
+    try:
+        storage.encode(value, {})
+    except storage.NotPlainError:
+        return False
+    return True

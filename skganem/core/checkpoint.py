@@ -1,0 +1,110 @@
+"""The state of the EM loop in a file, from which it goes on as if it had never been interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skganem.core import storage
+from skganem.core.data import Source
+from skganem.core.em import Training
+
+KIND = "checkpoint"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where and how often the state of a fit is kept.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    every : int
+        EM iterations from one writing to the next.
+    """
+
+    path: Path
+    every: int = 1
+
+    def after(self, training: Training, w: Tensor, neighbours: Tensor | None) -> None:
+        """Write the state if it is time to: at the beginning, after every few iterations, and at the end."""
+        if training.iteration % self.every == 0 or training.ended:
+            storage.write(self.path, KIND, state_of(training, w, neighbours))
+
+    def read(self) -> dict[str, Any] | None:
+        """Return the state that was written last, if one was.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, or no checkpoint.
+        """
+        state: dict[str, Any] | None = storage.read(self.path, KIND) if self.path.exists() else None
+        return state
+
+
+def state_of(training: Training, w: Tensor, neighbours: Tensor | None) -> dict[str, Any]:
+    """Return everything on which the rest of a training depends, besides the data and the recipe."""
+    return {
+        "model": training.model.to_numpy(),
+        "optimizers": [moments(optimizer) for optimizer in training.optimizers],
+        "rng": training.rng.get_state(),
+        "global_rng": torch.get_rng_state(),
+        "iteration": training.iteration,
+        "history": training.history,
+        "stopped": training.stopped,
+        "w": w,
+        "neighbours": neighbours,
+    }
+
+
+def restore(training: Training, state: dict[str, Any]) -> Tensor:
+    """Put a state into a training that was made for the same data and recipe; returns its w."""
+    training.model.from_numpy(state["model"])
+    for optimizer, kept in zip(training.optimizers, state["optimizers"], strict=True):
+        set_moments(optimizer, kept)
+    training.rng.set_state(state["rng"])
+    torch.set_rng_state(state["global_rng"])
+    training.iteration, training.history, training.stopped = state["iteration"], state["history"], state["stopped"]
+    w: Tensor = state["w"]
+    return w
+
+
+def parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """Return an optimiser's parameters in order."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def moments(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """Return what an optimiser remembers of each parameter."""
+    return [dict(optimizer.state.get(parameter, {})) for parameter in parameters(optimizer)]
+
+
+def set_moments(optimizer: torch.optim.Optimizer, kept: list[dict[str, Any]]) -> None:
+    """Make an optimiser remember what `moments` returned, each tensor laid out in memory as its parameter is."""
+    for parameter, state in zip(parameters(optimizer), kept, strict=True):
+        if state:
+            optimizer.state[parameter] = {name: _like(parameter, value) for name, value in state.items()}
+
+
+def _like(parameter: Tensor, value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.to(parameter.device)
+
+
+def fingerprint(source: Source, *others: Any) -> str:
+    """Return a checksum of the data and of whatever else tells one fit from another, by its printed form."""
+    total = hashlib.sha256(repr((source.shape, str(source.array.dtype), source.array.shape)).encode())
+    for start in range(0, len(source), 4096):
+        total.update(np.ascontiguousarray(source.array[start : start + 4096]).data)
+    for other in others:
+        total.update(other.cpu().numpy().tobytes() if isinstance(other, Tensor) else repr(other).encode())
+    return total.hexdigest()

@@ -1,0 +1,346 @@
+"""Models in files, checkpoints, and fits that go on."""
+
+import json
+import multiprocessing
+import os
+import pickle
+import signal
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_blobs
+from torch import nn
+
+from skganem import GANEMClustering, GANEMSemiSupervisedClassifier, GANEMTransformer, Networks, load, save
+from skganem.core import em, storage
+from skganem.core.networks import generator
+
+from .conftest import fast_recipe
+
+safetensors_numpy = pytest.importorskip("safetensors.numpy")
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    X, y = make_blobs(120, centers=3, n_features=4, random_state=0)
+    names = np.array(["left", "right", "up"])[y]
+    partial = np.where(np.arange(120) < 30, names, "?")
+    return X, [
+        GANEMClustering(3, recipe=fast_recipe(), random_state=0).fit(X),
+        GANEMSemiSupervisedClassifier("?", recipe=fast_recipe(), random_state=0).fit(X, partial),
+        GANEMTransformer(5, n_clusters=3, recipe="default", max_iter=1, width=4, random_state=0).fit(X),
+    ]
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_loaded_model_is_the_saved_one(fitted, tmp_path, which):
+    X, models = fitted
+    model, path = models[which], tmp_path / "model.safetensors"
+    save(model, path)
+    again = load(path)
+    assert repr(again) == repr(model)
+    assert set(vars(again)) == set(vars(model))
+    assert again.weights_.tobytes() == model.weights_.tobytes()
+    assert again._posterior(X).tobytes() == model._posterior(X).tobytes()
+    assert again._generate([0, 1, 2], 0).tobytes() == model._generate([0, 1, 2], 0).tobytes()
+    for name in ("labels_", "classes_", "transduction_", "label_distributions_"):
+        if hasattr(model, name):
+            kept, loaded = getattr(model, name), getattr(again, name)
+            assert kept.dtype == loaded.dtype
+            np.testing.assert_array_equal(kept, loaded)
+    for name, values in model.history_.items():
+        assert again.history_[name].tobytes() == values.tobytes()
+
+
+def test_a_loaded_model_of_images_takes_images(tmp_path, digits):
+    model = GANEMClustering(3, recipe=fast_recipe(), random_state=0).fit(digits[0][:80])
+    save(model, tmp_path / "digits.safetensors")
+    again = load(tmp_path / "digits.safetensors")
+    assert again.sample(2, random_state=0)[0].shape == (2, 8, 8)
+    np.testing.assert_array_equal(again.predict_proba(digits[0]), model.predict_proba(digits[0]))
+    assert again.score(digits[0]) == model.score(digits[0])
+    again.fit(digits[0][:80])
+    np.testing.assert_array_equal(again.labels_, model.labels_)
+
+
+def small_features(shape, width):
+    return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), 7), nn.LeakyReLU())
+
+
+def test_what_holds_functions_is_asked_for_at_load(tmp_path):
+    X, _ = make_blobs(60, centers=2, random_state=0)
+    recipe = fast_recipe(networks=Networks(generator, small_features, small_features))
+    model = GANEMClustering(2, recipe=recipe, random_state=np.random.RandomState(0)).fit(X)
+    save(model, tmp_path / "own.safetensors")
+    with pytest.raises(ValueError, match="does not hold recipe"):
+        load(tmp_path / "own.safetensors")
+    again = load(tmp_path / "own.safetensors", recipe=recipe)
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    assert again.random_state is None
+
+
+def test_only_fitted_estimators_of_ours_are_saved(tmp_path):
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError):
+        save(GANEMClustering(), tmp_path / "x")
+    with pytest.raises(TypeError, match="got a KMeans"):
+        save(KMeans(2, n_init=1).fit([[0.0], [1.0]]), tmp_path / "x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_writing_leaves_the_old_file(fitted, tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    save(fitted[1][0], path)
+    before = path.read_bytes()
+    monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        save(fitted[1][1], path)
+    assert path.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def mutations(data, rng):
+    """Yield 100 damaged forms of a file's bytes."""
+    header = 8 + int.from_bytes(data[:8], "little")
+    for size in rng.integers(0, len(data), 20):
+        yield data[:size]
+    for low, high, n in ((0, 8, 15), (8, header, 30), (header, len(data), 25)):
+        for position in rng.integers(low, high, n):
+            changed = bytearray(data)
+            changed[position] ^= 1 << rng.integers(8)
+            yield bytes(changed)
+    for size in rng.integers(1, 100, 10):
+        yield data + rng.bytes(size)
+
+
+def test_damaged_files_are_refused(fitted, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save(fitted[1][0], path)
+    data = path.read_bytes()
+    damaged = list(mutations(data, np.random.default_rng(0)))
+    assert len(damaged) == 100
+    for number, mutation in enumerate(damaged):
+        other = tmp_path / f"{number}.safetensors"
+        other.write_bytes(mutation)
+        with pytest.raises(ValueError, match=rf"{number}\.safetensors (is damaged|was not written|was written|holds)"):
+            load(other)
+
+
+class Bomb:
+    """What runs code when it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("bomb",)
+
+
+def test_foreign_files_are_refused(fitted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = fitted[1][0]
+    save(model, "model.safetensors")
+    storage.write("checkpoint.safetensors", "checkpoint", {})
+    safetensors_numpy.save_file({"x": np.zeros(3)}, "foreign.safetensors")
+    (tmp_path / "bomb.pkl").write_bytes(pickle.dumps(Bomb()))
+    torch.save(Bomb(), "bomb.pt")
+    joblib.dump(model, "model.joblib")
+    (tmp_path / "text.txt").write_text("hello")
+    head = {"format": "skganem", "version": "2", "kind": "model", "value": json.dumps({"new": "things"})}
+    safetensors_numpy.save_file({}, "future.safetensors", {**head, "digest": storage.digest(head, {})})
+    stale = {**head, "version": "1", "value": json.dumps({"$": "NoSuchRecord", "items": {}})}
+    safetensors_numpy.save_file({}, "stale.safetensors", {**stale, "digest": storage.digest(stale, {})})
+    for name, message in {
+        "checkpoint.safetensors": "holds a checkpoint, not a model", "foreign.safetensors": "not written by skganem",
+        "bomb.pkl": "no file of skganem's", "bomb.pt": "no file of skganem's", "model.joblib": "no file of skganem's",
+        "text.txt": "no file of skganem's", "future.safetensors": "newer version", "stale.safetensors": "another version",
+    }.items():  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            load(name)
+    assert not (tmp_path / "bomb").exists()
+    with pytest.raises(FileNotFoundError):
+        load("absent.safetensors")
+
+
+def test_a_device_that_is_absent_becomes_the_cpu(fitted, tmp_path):
+    X, models = fitted
+    model = GANEMClustering(3, recipe=fast_recipe(), random_state=0).fit(X)
+    model.device = "cuda:7"  # as if it had been fitted there
+    save(model, tmp_path / "model.safetensors")
+    for reading in (lambda: load(tmp_path / "model.safetensors"), lambda: pickle.loads(pickle.dumps(model))):
+        with pytest.warns(UserWarning, match="put on the CPU"):
+            again = reading()
+        assert again.device_ == "cpu"
+        np.testing.assert_array_equal(again.predict(X), models[0].predict(X))
+    assert load(tmp_path / "model.safetensors", device="cpu").device_ == "cpu"
+
+
+def test_skops_keeps_a_model(fitted, tmp_path):
+    skops = pytest.importorskip("skops.io")
+    X, models = fitted
+    skops.dump(models[0], tmp_path / "model.skops")
+    unknown = skops.get_untrusted_types(file=tmp_path / "model.skops")
+    assert all(name == "numpy.dtype" or name.startswith("skganem.") for name in unknown)
+    np.testing.assert_array_equal(skops.load(tmp_path / "model.skops", trusted=unknown).predict(X), models[0].predict(X))
+
+
+# Checkpoints
+
+
+def everything(model, X):
+    """Return all that a fit has found, apart from how long it took."""
+    history = [values.tobytes() for name, values in model.history_.items() if name != "seconds"]
+    samples = model.sample(5, random_state=0)[0]
+    return model.predict_proba(X).tobytes(), model.weights_.tobytes(), model.criterion_, samples.tobytes(), history
+
+
+def noisy_features(shape, width):
+    """Draw from torch's global stream in training."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), 8), nn.Dropout(0.2), nn.LeakyReLU())
+
+
+CASES = {
+    "rows": ({}, "rows"),
+    "images": ({}, "images"),
+    "rmsprop, clipping": ({"optimizer": "rmsprop", "lipschitz": "clip", "init": "random"}, "rows"),
+    "dropout": ({"networks": Networks(generator, noisy_features, noisy_features)}, "rows"),
+    "two starts": ({}, "rows"),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request, digits):
+    changes, form = CASES[request.param]
+    X = digits[0][:100] if form == "images" else make_blobs(100, centers=3, n_features=4, random_state=0)[0]
+    n_init = 2 if request.param == "two starts" else 1
+    return X, lambda **own: GANEMClustering(
+        3, recipe=fast_recipe(max_iter=4, tol=0.0, **changes), n_init=n_init, random_state=3, **own
+    )
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_an_ended_process_goes_on_to_the_same_end(case, tmp_path, monkeypatch):
+    """Whatever call of the M-step, the E-step or the writing a process dies in, the next one ends as if it had not."""
+    X, make = case
+    expected = everything(make().fit(X), X)
+    for stage in ((em, "m_step"), (em, "e_step"), (storage, "write"), (os, "fsync"), (os, "replace")):
+        for call in (1, 3):
+            folder = tmp_path / f"{stage[1]}-{call}"
+            with monkeypatch.context() as patch:
+                dies_in(patch, *stage, call)
+                with pytest.raises(Killed):
+                    make(checkpoint_dir=folder).fit(X)
+            assert everything(make(checkpoint_dir=folder).fit(X), X) == expected
+
+
+def dies_in(patch, module, name, call):
+    """Have the n-th call of a function end the process."""
+    original, calls = getattr(module, name), []
+
+    def function(*arguments, **settings):
+        calls.append(1)
+        if len(calls) == call:
+            raise Killed
+        return original(*arguments, **settings)
+
+    patch.setattr(module, name, function)
+
+
+def fit_until_killed(folder, X, recipe, call):
+    torch.set_num_threads(1)
+    original, calls = storage.write, []
+
+    def write(path, kind, value):
+        original(path, kind, value)
+        calls.append(1)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    storage.write = write
+    GANEMClustering(3, recipe=recipe, random_state=0, checkpoint_dir=folder).fit(X)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
+def test_a_killed_process_goes_on_to_the_same_end(tmp_path):
+    X, recipe = make_blobs(100, centers=3, random_state=0)[0], fast_recipe(max_iter=3, tol=0.0)
+    expected = everything(GANEMClustering(3, recipe=recipe, random_state=0).fit(X), X)
+    process = multiprocessing.get_context("spawn").Process(target=fit_until_killed, args=(tmp_path, X, recipe, 3))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    model = GANEMClustering(3, recipe=recipe, random_state=0, checkpoint_dir=tmp_path)
+    assert everything(model.fit(X), X) == expected
+
+
+def test_a_finished_fit_is_not_done_again(tmp_path, blobs, monkeypatch):
+    make = lambda: GANEMClustering(3, recipe=fast_recipe(), checkpoint_dir=tmp_path)  # noqa: E731
+    first = make().fit(blobs[0])
+    monkeypatch.setattr(em, "m_step", None)
+    assert everything(make().fit(blobs[0]), blobs[0]) == everything(first, blobs[0])
+
+
+@pytest.mark.parametrize("change", ["data", "recipe", "seed", "n_clusters"])
+def test_checkpoints_of_another_fit_are_refused(tmp_path, blobs, change):
+    X, _ = blobs
+    settings = {"recipe": fast_recipe(), "random_state": 0, "n_clusters": 3}
+    GANEMClustering(**settings, checkpoint_dir=tmp_path).fit(X)
+    X = X + 1e-9 if change == "data" else X
+    settings |= {
+        "data": {}, "recipe": {"recipe": fast_recipe(e_steps=11)}, "seed": {"random_state": 1}, "n_clusters": {"n_clusters": 2},
+    }[change]  # fmt: skip
+    with pytest.raises(ValueError, match="belongs to a fit of other data or with other parameters"):
+        GANEMClustering(**settings, checkpoint_dir=tmp_path).fit(X)
+
+
+def test_checkpoints_are_kept_every_few_iterations(tmp_path, blobs, monkeypatch):
+    written = []
+    original = storage.write
+    monkeypatch.setattr(storage, "write", lambda path, kind, value: written.append(kind) or original(path, kind, value))
+    recipe = fast_recipe(max_iter=5, tol=0.0)
+    GANEMClustering(3, recipe=recipe, random_state=0, checkpoint_dir=tmp_path, checkpoint_every=3).fit(blobs[0])
+    assert written == ["fit", "checkpoint", "checkpoint", "checkpoint"]  # begun, 0, 3, 5
+
+
+# warm_start
+
+
+def test_warm_start_goes_on_from_the_last_fit(blobs):
+    X, y = blobs
+    moved = np.eye(3)[(y + 1) % 3]  # cluster numbers that no fresh start would find
+    recipe = fast_recipe(e_steps=100, learning_rates=(1e-3, 1e-3, 5e-3))
+    model = GANEMClustering(3, recipe=recipe, init=moved, warm_start=True, random_state=0).fit(X)
+    np.testing.assert_array_equal(model.labels_, (y + 1) % 3)
+    e_net = model._model.e_net
+    before = {name: value.clone() for name, value in e_net.state_dict().items()}
+    model.set_params(max_iter=1).fit(X[:100])
+    np.testing.assert_array_equal(model.labels_, (y[:100] + 1) % 3)
+    assert model.n_iter_ == 1
+    assert not torch.equal(model._model.e_net.output.weight, e_net.output.weight)
+    for name, value in e_net.state_dict().items():  # a model that was handed out is not changed
+        assert torch.equal(value, before[name])
+
+
+def test_warm_start_needs_the_same_form(blobs):
+    X, y = blobs
+    model = GANEMClustering(3, recipe=fast_recipe(), warm_start=True, random_state=0).fit(X)
+    labels = model.labels_
+    for changed, data in (({"n_clusters": 4}, X), ({"width": 5}, X), ({}, X[:, :3])):
+        with pytest.raises(ValueError, match="warm_start"):
+            model.set_params(**changed).fit(data)
+        model.set_params(n_clusters=3, width=None)
+        assert model.labels_ is labels
+    classifier = GANEMSemiSupervisedClassifier(recipe=fast_recipe(), warm_start=True, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="the classes of the last fit"):
+        classifier.fit(X, np.where(y == 2, -1, y))
+
+
+def test_warm_start_keeps_labels_known(blobs):
+    X, y = blobs
+    partial = np.where(np.arange(len(y)) < 30, y, -1)
+    model = GANEMSemiSupervisedClassifier(recipe=fast_recipe(), warm_start=True, random_state=0).fit(X, partial)
+    model.fit(X[:50], partial[:50])
+    np.testing.assert_array_equal(model.transduction_[:30], y[:30])
