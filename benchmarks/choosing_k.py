@@ -3,12 +3,10 @@
 python benchmarks/choosing_k.py --data blobs-3 blobs-5 blobs-8 digits-rows --seeds 5
 """
 
-import argparse
 import time
 import warnings
 
-import torch
-from report import append, machine
+from report import append, machine, parsed, parser
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.model_selection import GridSearchCV
 
@@ -34,18 +32,13 @@ DATA = {"blobs-3": blobs(3), "blobs-5": blobs(5), "blobs-8": blobs(8), "digits-r
 
 def main():
     """Run what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", nargs="+", choices=DATA, default=["blobs-3", "blobs-5", "blobs-8"])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--max-iter", type=int, help="EM iterations of each fit; the recipe's unless it is given")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", default="benchmarks/results/choosing_k.jsonl")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    asked = parser(__doc__, "choosing_k")
+    asked.add_argument("--data", nargs="+", choices=DATA, default=["blobs-3", "blobs-5", "blobs-8"])
+    asked.add_argument("--folds", type=int, default=3)
+    asked.add_argument("--max-iter", type=int, help="EM iterations of each fit; the recipe's unless it is given")
+    arguments = parsed(asked)
     for data in arguments.data:
-        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+        for seed in arguments.seeds:
             X, numbers = DATA[data](seed)
             model = GANEMClustering(max_iter=arguments.max_iter, random_state=seed)
             start = time.perf_counter()

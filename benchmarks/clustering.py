@@ -6,14 +6,12 @@
 Each run adds a line to the file given by ``--out``; ``--table`` prints the table of that file.
 """
 
-import argparse
 import time
 import warnings
 
 import numpy as np
-import torch
 from data import CLUSTERING
-from report import append, machine, peak_memory, read, table
+from report import append, machine, parsed, parser, peak_memory, read, table
 from sklearn.cluster import KMeans, SpectralClustering
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
@@ -67,21 +65,16 @@ def run(data, method, seed, n_clusters=None, **settings):
 
 def main():
     """Run what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", nargs="+", choices=CLUSTERING, default=["digits", "digits-rows", "moons"])
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["GAN-EM", "KMeans", "GaussianMixture"])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--clusters", type=int, help="other than the number of classes")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", default="benchmarks/results/clustering.jsonl")
-    parser.add_argument("--table", action="store_true", help="only print the table of the file")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    asked = parser(__doc__, "clustering")
+    asked.add_argument("--data", nargs="+", choices=CLUSTERING, default=["digits", "digits-rows", "moons"])
+    asked.add_argument("--methods", nargs="+", choices=METHODS, default=["GAN-EM", "KMeans", "GaussianMixture"])
+    asked.add_argument("--clusters", type=int, help="other than the number of classes")
+    asked.add_argument("--table", action="store_true", help="only print the table of the file")
+    arguments = parsed(asked)
     if not arguments.table:
         for data in arguments.data:
             for method in arguments.methods:
-                for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+                for seed in arguments.seeds:
                     record = run(data, method, seed, arguments.clusters)
                     append(arguments.out, record)
                     print(data, method, seed, f"{record['error']:.4f}", f"{record['seconds']:.1f} s", flush=True)

@@ -32,6 +32,14 @@ def mnist_dev(seed):
     return data["x_train"][10_000:20_000], data["y_train"][10_000:20_000].astype(int)
 
 
+def mnist_dev_small(seed):
+    """Return 1797 of those, cut to 20x20 and made as small as scikit-learn's digits; which ones depends on the seed."""
+    X, y = mnist_dev(seed)
+    chosen = np.random.default_rng(seed).choice(len(X), 1797, replace=False)
+    doubled = X[chosen, 4:24, 4:24].astype(float).repeat(2, axis=1).repeat(2, axis=2)
+    return np.rint(doubled.reshape(-1, 8, 5, 8, 5).mean(axis=(2, 4)) / 16), y[chosen]
+
+
 def mnist_60k(seed):
     """Return all 60,000 training images."""
     data = mnist()
@@ -76,6 +84,7 @@ CLUSTERING = {
     "moons": (moons, 2),
     "mnist-10k": (mnist_10k, 10),
     "mnist-dev": (mnist_dev, 10),
+    "mnist-dev-small": (mnist_dev_small, 10),
     "mnist-60k": (mnist_60k, 10),
     "mnist-imbalanced": (mnist_imbalanced, 10),
 }

@@ -7,13 +7,11 @@ Every method sees the training images only. The test error is that of a logistic
 training images and their features. For GAN-EM, the clustering error of the E-net on the training images stands beside it.
 """
 
-import argparse
 import time
 import warnings
 
 import numpy as np
-import torch
-from report import append, machine, peak_memory, read, table
+from report import append, machine, parsed, parser, peak_memory, read, table
 from semi_supervised import halves, mnist_with
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
@@ -62,18 +60,13 @@ def run(data, method, seed):
 
 def main():
     """Run what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", nargs="+", choices=DATA, default=["digits"])
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["GAN-EM 2", "GAN-EM 100", "PCA 2", "PCA 100"])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", default="benchmarks/results/features.jsonl")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    asked = parser(__doc__, "features")
+    asked.add_argument("--data", nargs="+", choices=DATA, default=["digits"])
+    asked.add_argument("--methods", nargs="+", choices=METHODS, default=["GAN-EM 2", "GAN-EM 100", "PCA 2", "PCA 100"])
+    arguments = parsed(asked)
     for data in arguments.data:
         for method in arguments.methods:
-            for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+            for seed in arguments.seeds:
                 record = run(data, method, seed)
                 append(arguments.out, record)
                 clusters = f", clustering {record['clustering_error']:.4f}" if "clustering_error" in record else ""

@@ -1,5 +1,6 @@
 """Records of runs as JSON lines, and tables made of them."""
 
+import argparse
 import json
 import platform
 import resource
@@ -11,6 +12,24 @@ import sklearn
 import torch
 
 import skganem
+
+
+def parser(doc, name, seeds=5):
+    """Return a parser of what every benchmark over seeds is asked; results go to the file of its name."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--seeds", type=int, default=seeds, help="how many")
+    made.add_argument("--first-seed", type=int, default=0)
+    made.add_argument("--threads", type=int, default=torch.get_num_threads())
+    made.add_argument("--out", default=f"benchmarks/results/{name}.jsonl")
+    return made
+
+
+def parsed(made):
+    """Parse the command line, and set what it says of threads; the seeds become a range."""
+    arguments = made.parse_args()
+    torch.set_num_threads(arguments.threads)
+    arguments.seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    return arguments
 
 
 def machine():

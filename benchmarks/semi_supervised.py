@@ -1,19 +1,17 @@
 """Test error with few labels: GAN-EM and scikit-learn's semi-supervised classifiers, over draws of the labels.
 
-    python benchmarks/semi_supervised.py --data digits --draws 5
-    SKGANEM_DATA=/path/to/data python benchmarks/semi_supervised.py --data mnist-100 --draws 5
+    python benchmarks/semi_supervised.py --data digits --seeds 5
+    SKGANEM_DATA=/path/to/data python benchmarks/semi_supervised.py --data mnist-100 --seeds 5
 
 In each draw, the same labels are known to all methods.
 """
 
-import argparse
 import time
 import warnings
 
 import numpy as np
-import torch
 from data import mnist
-from report import append, machine, peak_memory, read, table
+from report import append, machine, parsed, parser, peak_memory, read, table
 from sklearn.datasets import load_digits
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from sklearn.svm import SVC
@@ -90,19 +88,14 @@ def run(data, method, draw, **settings):
 
 def main():
     """Run what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", nargs="+", choices=DATA, default=["digits"])
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--draws", type=int, default=5)
-    parser.add_argument("--first-draw", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", default="benchmarks/results/semi_supervised.jsonl")
-    parser.add_argument("--table", action="store_true", help="only print the table of the file")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    asked = parser(__doc__, "semi_supervised")
+    asked.add_argument("--data", nargs="+", choices=DATA, default=["digits"])
+    asked.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    asked.add_argument("--table", action="store_true", help="only print the table of the file")
+    arguments = parsed(asked)
     if not arguments.table:
         for data in arguments.data:
-            for draw in range(arguments.first_draw, arguments.first_draw + arguments.draws):
+            for draw in arguments.seeds:
                 for method in arguments.methods:
                     record = run(data, method, draw)
                     append(arguments.out, record)

@@ -54,7 +54,8 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         """Return the recipe with the constructor's parameters put in; None leaves a field to the recipe."""
         recipe = self.recipe if isinstance(self.recipe, Recipe) else RECIPES[self.recipe]()
         own = {name: getattr(self, name) for name in ("max_iter", "tol", "batch_size", "width")}
-        own["init"] = getattr(self, "init", None) if isinstance(getattr(self, "init", None), str) else None
+        init = getattr(self, "init", None)
+        own["init"] = init if isinstance(init, str) else None
         changes = {name: value for name, value in own.items() if value is not None}
         if self.augmentation != "auto":
             changes["augmentation"] = self.augmentation
