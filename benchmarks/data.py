@@ -32,8 +32,14 @@ def mnist_dev(seed):
     return data["x_train"][10_000:20_000], data["y_train"][10_000:20_000].astype(int)
 
 
+def mnist_dev_3000(seed):
+    """Return the first 3000 of those."""
+    X, y = mnist_dev(seed)
+    return X[:3000], y[:3000]
+
+
 def mnist_dev_small(seed):
-    """Return 1797 of those, cut to 20x20 and made as small as scikit-learn's digits; which ones depends on the seed."""
+    """Return 1797 of the 10,000, cut to 20x20 and made as small as scikit-learn's digits; which ones depends on the seed."""
     X, y = mnist_dev(seed)
     chosen = np.random.default_rng(seed).choice(len(X), 1797, replace=False)
     doubled = X[chosen, 4:24, 4:24].astype(float).repeat(2, axis=1).repeat(2, axis=2)
@@ -84,6 +90,7 @@ CLUSTERING = {
     "moons": (moons, 2),
     "mnist-10k": (mnist_10k, 10),
     "mnist-dev": (mnist_dev, 10),
+    "mnist-dev-3000": (mnist_dev_3000, 10),
     "mnist-dev-small": (mnist_dev_small, 10),
     "mnist-60k": (mnist_60k, 10),
     "mnist-imbalanced": (mnist_imbalanced, 10),

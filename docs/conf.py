@@ -27,6 +27,7 @@ exclude_patterns = ["_build"]
 suppress_warnings = ["config.cache"]
 
 autosummary_generate = True
+autodoc_typehints = "none"
 autodoc_default_options = {"members": True, "inherited-members": True}
 #: What scikit-learn's base classes bring is documented there.
 FOREIGN = ("sklearn",)
@@ -65,5 +66,8 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
     "navbar_end": ["theme-switcher"],
 }
-html_sidebars = {"index": [], "tour": [], "contributing": []}
+#: Pages without pages below them have nothing to show in a sidebar.
+html_sidebars = {
+    name: [] for name in ("index", "tour", "user_guide", "troubleshooting", "benchmarks", "defaults", "contributing")
+}
 html_show_sourcelink = False

@@ -1,7 +1,7 @@
 """
-=================
+==================
 One's own networks
-=================
+==================
 
 GAN-EM leaves open what the networks are. Here an E-net and a discriminator of one's own, a small residual network each, take
 the place of the default ones; generator, losses and EM loop stay as they are.

@@ -52,3 +52,27 @@ def test_few_labels_spread_with_equal_mass():
 def test_one_cluster():
     X = np.random.default_rng(0).normal(size=(50, 2))
     torch.testing.assert_close(initial.partitioned(graph_of(X), 1, 0, 0.2), torch.ones(50, 1))
+
+
+class Brightness(torch.nn.Module):
+    """Features (n, 2) that depend on the mean of an image alone."""
+
+    def forward(self, x):
+        angle = x.mean(dim=(1, 2, 3))
+        return torch.stack([angle.cos(), angle.sin()], dim=1)
+
+
+def test_images_are_parted_by_features_and_not_by_pixels():
+    """Two classes by brightness, each in two styles, between which the pixels differ far more than the features."""
+    rng = np.random.default_rng(0)
+    y, style = np.repeat([0, 1], 100), np.tile([0, 1], 100)
+    pattern = np.where(np.indices((8, 8)).sum(0) < 8, 1.0, -1.0)
+    X = np.where(style == 0, 0.5, -0.5)[:, None, None] * pattern + rng.normal(0, 0.1, (200, 8, 8))
+    X += (0.3 * y + rng.normal(0, 0.03, 200))[:, None, None] - X.mean((1, 2), keepdims=True)
+    source = Source(X.reshape(200, 64), (1, 8, 8), Scaling(np.zeros(1), 1.0), CPU)
+    model = Model(Layout((1, 8, 8), 2, 4, 4), DEFAULT_NETWORKS, 0, CPU)
+    model.encoder = Brightness()
+    graph = initial.NeighbourGraph(model, source, 10, 500, torch.Generator().manual_seed(0))
+    assert clustering_error(y, initial.partitioned(graph, 2, 0, core=0.2).argmax(1).numpy()) < 0.05
+    # The neighbours between which labels spread are of the same style.
+    assert (style[graph.among_members.numpy()] == style[:, None]).mean() > 0.95

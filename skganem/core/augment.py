@@ -56,7 +56,7 @@ class ImageWarp:
     stretch: float = 0.2
     shift: float = 0.15
     elastic: float = 0.08
-    hidden: float = 0.5
+    hidden: float = 0.0
     colour: float = 0.4
 
     def scaled(self, factor: float) -> ImageWarp:

@@ -3,7 +3,9 @@
 With uniform w only the networks' random weights break the symmetry between the K clusters, and the seed decides what is
 found. The default, "graph", starts from the data instead: samples and their nearest neighbours form a graph, which is cut
 into K parts where it is thinnest (spectral clustering), or through which known labels spread. Between images, distances
-are taken in features learned from the images themselves.
+are taken in features learned from the images themselves; where labels spread, beside their pixels: features overlook what
+augmentation changes, and so join styles of different classes that pixels tell apart, while parts that are cut by pixels, too,
+are sometimes not classes but styles.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from torch import Tensor
 from skganem.core import graph
 from skganem.core.data import NONE, Source
 from skganem.core.model import Model
+
+#: Weight of an image's pixels beside its features where labels spread.
+PIXELS = 0.7
 
 
 class NeighbourGraph:
@@ -50,14 +55,16 @@ class NeighbourGraph:
         self, model: Model, source: Source, n_neighbors: int, graph_size: int, rng: torch.Generator, keep: Tensor = NONE
     ) -> None:
         n = len(source)
+        self.model, self.n_neighbors = model, n_neighbors
         self.members = _choose(n, graph_size, rng, keep)
-        points = model.coordinates(source.subset(self.members) if len(self.members) < n else source)
+        self.inside = source.subset(self.members) if len(self.members) < n else source
+        points = model.coordinates(self.inside, PIXELS)
         self.among_members = graph.neighbours(points, n_neighbors).cpu()
         self.of_all = self.members[self.among_members]
         if len(self.members) < n:
             found = torch.empty(n, self.of_all.shape[1], dtype=torch.long)
             for part in torch.arange(n).split(8192):
-                queries = model.coordinates(source.subset(part))
+                queries = model.coordinates(source.subset(part), PIXELS)
                 found[part] = self.members[graph.nearest(queries, points, found.shape[1])[1].cpu()]
             found[self.members] = self.of_all
             self.of_all = found
@@ -66,6 +73,13 @@ class NeighbourGraph:
     def affinity(self) -> sp.csr_array:
         """The symmetric affinity matrix (m, m) of the members."""
         return graph.affinity(self.among_members.numpy())
+
+    @property
+    def affinity_by_features(self) -> sp.csr_array:
+        """The affinity matrix (m, m) of the members' neighbours by features alone: that of rows is the same."""
+        if self.model.encoder is None:
+            return self.affinity
+        return graph.affinity(graph.neighbours(self.model.coordinates(self.inside), self.n_neighbors).cpu().numpy())
 
     def spread(self, member_w: Tensor) -> Tensor:
         """Give every sample the mean w of its neighbours and, where it has one, its own: (m, K) to (n, K)."""
@@ -91,10 +105,10 @@ def _choose(n: int, size: int, rng: torch.Generator, keep: Tensor = NONE) -> Ten
 def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int, core: float) -> Tensor:
     """Initial w from the graph alone: a spectral clustering whose parts' cores count as labelled.
 
-    The part `core` of each cluster that is nearest to its centre keeps its label; the others take theirs from the cores
-    through the graph, and are the less certain the farther they lie from one (`propagated`).
+    The graph is cut by features alone. The part `core` of each cluster that is nearest to its centre keeps its label; the
+    others take theirs from the cores through the graph, and are the less certain the farther they lie from one (`propagated`).
     """
-    labels, eccentricity = graph.partition(neighbour_graph.affinity, n_clusters, seed)
+    labels, eccentricity = graph.partition(neighbour_graph.affinity_by_features, n_clusters, seed)
     central = np.flatnonzero((labels >= 0) & (eccentricity < core))
     known, codes = neighbour_graph.members[torch.from_numpy(central)], torch.from_numpy(labels[central])
     return propagated(neighbour_graph, known, codes, n_clusters)

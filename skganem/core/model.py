@@ -19,8 +19,6 @@ from skganem.core.shapes import Shape
 
 CPU_CHUNK = 256
 CHUNK_VALUES = 1 << 22
-#: Weight of an image's pixels beside its features, in distances.
-PIXELS = 0.7
 
 
 @dataclass(frozen=True)
@@ -101,17 +99,16 @@ class Model:
         """Return the output of layer r (Section 5.4), float32 (n, n_components), for all samples of a source."""
         return self.collect(source, self.e_net.features)
 
-    def coordinates(self, source: Source) -> Tensor:
+    def coordinates(self, source: Source, pixels: float = 0.0) -> Tensor:
         """Return the points (n, m) between which neighbours are sought.
 
-        Rows are their own coordinates. Images have the encoder's features beside their blurred pixels, or their pixels alone
-        where no features were learned. Features overlook what augmentation changes, and so join styles of different
-        classes that pixels tell apart.
+        Rows are their own coordinates. Images have the encoder's features, of length 1, beside their blurred pixels, of
+        length `pixels`; or their pixels alone where no features were learned.
         """
         if self.encoder is None:
             return source.batch(slice(None)).flatten(1)
         encoder = self.encoder
-        return self.collect(source, lambda x: torch.cat([F.normalize(encoder(x), dim=1), PIXELS * blurred(x)], dim=1))
+        return self.collect(source, lambda x: torch.cat([F.normalize(encoder(x), dim=1), pixels * blurred(x)], dim=1))
 
     @torch.no_grad()
     def collect(self, source: Source, compute: Callable[[Tensor], Tensor]) -> Tensor:
