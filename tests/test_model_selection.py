@@ -5,6 +5,7 @@ import pickle
 import joblib
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
@@ -92,3 +93,16 @@ def test_html_representation():
         html = estimator._repr_html_()
         assert type(estimator).__name__ in html
         assert "random_state" in html
+
+
+def test_metadata_routing(blobs):
+    """fit asks for X and y alone, so that nothing is routed to it; what is passed for others arrives there."""
+    X, y = blobs
+    with config_context(enable_metadata_routing=True):
+        classifier = GANEMSemiSupervisedClassifier(recipe=fast_recipe(), random_state=0)
+        assert classifier.get_metadata_routing().fit.requests == {}
+        scaler = StandardScaler().set_fit_request(sample_weight=True)
+        weights = np.where(y == 0, 1.0, 0.0)
+        model = make_pipeline(scaler, classifier).fit(X, y, sample_weight=weights)
+        np.testing.assert_allclose(model[0].mean_, X[y == 0].mean(axis=0))
+        assert 0 <= cross_val_score(model, X, y, cv=2).mean() <= 1
