@@ -19,13 +19,13 @@ from sklearn.datasets import load_digits
 from skganem import GANEMClustering, Recipe, load, save
 
 RECIPE = Recipe().but(
-    representation_steps=40, min_m_steps=20, max_m_steps=20, e_steps=20, e_rounds=2, width=8, max_iter=6, n_unheard=2, tol=0.0
+    representation_steps=20, min_m_steps=8, max_m_steps=8, e_steps=8, e_rounds=2, width=8, max_iter=8, n_unheard=2, tol=0.0
 )
 
 
 def fit(folder, path):
     """Fit with checkpoints in a folder, and write the model to a file."""
-    X = load_digits().images[:500]
+    X = load_digits().images[:300]
     save(GANEMClustering(10, recipe=RECIPE, random_state=0, checkpoint_dir=folder).fit(X), path)
 
 

@@ -346,3 +346,24 @@ def test_unknown_choices_are_named():
 def test_unknown_recipe_field_is_named():
     with pytest.raises(ValueError, match="a recipe has no learning_rate;"):
         Recipe().but(learning_rate=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"e_steps": -5}, "e_steps must be an int of 1 or more"),
+        ({"width": "a"}, "width must be an int of 1 or more"),
+        ({"batch_size": 1}, "batch_size must be an int of 2 or more"),
+        ({"n_noise": True}, "n_noise must be an int"),
+        ({"core": 5}, "core must be a number from 1e-12 to 1"),
+        ({"temperature": float("nan")}, "temperature must be a number"),
+        ({"sharpening": None}, "sharpening must be a number"),
+        ({"learning_rates": 1e-3}, "learning_rates must be three numbers"),
+        ({"learning_rates": (1e-3, 1e-3)}, "learning_rates must be three numbers"),
+        ({"networks": len}, "networks must be a Networks"),
+        ({"init": "spectral"}, "init must be one of"),
+    ],
+)
+def test_a_recipe_refuses_what_would_not_work(change, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe().but(**change)

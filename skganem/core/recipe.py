@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any
 
 from torch import Tensor, nn
@@ -24,6 +26,20 @@ CHOICES = {
     "init": {"graph", "kmeans", "random", "uniform"},
     "augmentation": {"auto"},
 }
+
+#: The least and the greatest value of each number, both allowed; of `decay` and `e_epsilon`, None is allowed, too.
+LEAST = {
+    "max_iter": 1, "m_epochs": 1, "min_m_steps": 1, "max_m_steps": 1, "e_steps": 1, "e_rounds": 1, "batch_size": 2,
+    "e_batch_size": 2, "width": 1, "n_noise": 1, "n_unheard": 0, "representation_steps": 0, "representation_batch_size": 2,
+    "n_neighbors": 1, "graph_size": 2,
+}  # fmt: skip
+TINY, INF = 1e-12, math.inf
+RANGES = {
+    "tol": (0, 1), "e_tol": (0, 1), "e_tol_rows": (0, 1), "e_epsilon": (0, 1), "core": (TINY, 1), "clip": (TINY, INF),
+    "decay": (TINY, INF), "sharpening": (TINY, INF), "representation_rate": (TINY, INF), "temperature": (TINY, INF),
+    "r1_gamma": (0, INF), "e_strength": (0, INF), "generated": (0, INF), "consistency": (0, INF),
+}  # fmt: skip
+OPTIONAL = ("decay", "e_epsilon")
 
 
 @dataclass(frozen=True, repr=False)
@@ -148,6 +164,19 @@ class Recipe:
             value = getattr(self, name)
             if isinstance(value, str) and value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(sorted(known))}, got {value!r}.")
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{name} must be an int of {least} or more, got {value!r}.")
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
+            if not (value is None and name in OPTIONAL) and not (isinstance(value, Real) and low <= float(value) <= high):
+                raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}.")
+        rates = self.learning_rates
+        if not isinstance(rates, Sequence) or len(rates) != 3 or not all(isinstance(r, Real) and float(r) >= 0 for r in rates):
+            raise ValueError(f"learning_rates must be three numbers, of G, D and E, got {rates!r}.")
+        if not isinstance(self.networks, Networks):
+            raise ValueError(f"networks must be a Networks, got {self.networks!r}.")
 
     @classmethod
     def paper(cls) -> Recipe:
