@@ -290,19 +290,8 @@ def test_image_warp_keeps_form_and_draws_from_its_generator():
     assert a.shape == x.shape
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
-    still = ImageWarp(angle=0, shear=0, stretch=0, shift=0, elastic=0, hidden=0, colour=0)
+    still = ImageWarp(angle=0, shear=0, stretch=0, shift=0, elastic=0, colour=0)
     assert torch.allclose(still(x, None, torch.Generator()), x, atol=1e-5)
-
-
-def test_image_warp_hides_a_rectangle():
-    x = torch.ones(200, 1, 20, 30)
-    x[:, :, 0, 0] = -1
-    warp = ImageWarp(angle=0, shear=0, stretch=0, shift=0, elastic=0, hidden=0.5)
-    hidden = warp(x, None, torch.Generator().manual_seed(0))[:, 0, 1:, 1:] < 0
-    down, across = hidden.any(2), hidden.any(1)
-    assert torch.equal(hidden, down[:, :, None] & across[:, None, :])  # rectangles
-    assert down.sum(1).max() in (9, 10, 11)
-    assert across.sum(1).max() in (14, 15, 16)
 
 
 def test_a_step_that_ruins_the_weights_is_noticed(blobs):

@@ -45,8 +45,6 @@ class ImageWarp:
         Largest shear; largest logarithm of the stretch along each axis; largest shift, as a part of half the image.
     elastic : float
         Standard deviation of the displacement at the nodes of a 5x5 grid, as a part of half the image.
-    hidden : float
-        Largest side of a rectangle that takes the colour of the image's corner, as a part of the image's side.
     colour : float
         Largest change of brightness, and of the logarithm of contrast, of images with 3 channels.
     """
@@ -56,7 +54,6 @@ class ImageWarp:
     stretch: float = 0.2
     shift: float = 0.15
     elastic: float = 0.08
-    hidden: float = 0.0
     colour: float = 0.4
 
     def scaled(self, factor: float) -> ImageWarp:
@@ -71,7 +68,6 @@ class ImageWarp:
         # Places beyond the border are taken from it; clamping does what padding_mode="border" does, on every device.
         edge = 1 - 1 / torch.tensor([x.shape[3], x.shape[2]], device=x.device)
         x = F.grid_sample(x, grid.clamp(-edge, edge), align_corners=False)
-        x = torch.where(self._hides(len(x), x.shape[2], x.shape[3], rng), x[:, :, :1, :1], x) if self.hidden else x
         return self._recoloured(x, rng) if self.colour and x.shape[1] == 3 else x
 
     def _matrices(self, n: int, rng: torch.Generator) -> Tensor:
@@ -91,17 +87,6 @@ class ImageWarp:
         # Two matrix products are several times as fast as F.interpolate of the whole batch.
         lines = torch.matmul(down, nodes.view(n, NODES, 2 * NODES)).view(n, height, NODES, 2)
         return torch.matmul(across, lines)
-
-    def _hides(self, n: int, height: int, width: int, rng: torch.Generator) -> Tensor:
-        """Draw a rectangle in each of n images: True inside (n, 1, height, width)."""
-        down, across = (self._intervals(n, side, rng) for side in (height, width))
-        return down[:, None, :, None] & across[:, None, None, :]
-
-    def _intervals(self, n: int, size: int, rng: torch.Generator) -> Tensor:
-        """Draw n intervals of up to the part `hidden` of a line of pixels: True inside (n, size)."""
-        centre, reach = (torch.rand(n, 1, generator=rng, device=rng.device) * size for _ in range(2))
-        pixels = torch.arange(size, device=rng.device) + 0.5
-        return (pixels - centre).abs() <= reach * self.hidden / 2
 
     def _recoloured(self, x: Tensor, rng: torch.Generator) -> Tensor:
         contrast = _uniform(len(x), self.colour, rng).exp()[:, None, None, None]
