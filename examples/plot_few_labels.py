@@ -56,5 +56,5 @@ bars = left.barh(list(errors), [100 * error for error in errors.values()], color
 left.bar_label(bars, fmt="%.1f %%", padding=3)
 left.set(xlabel="test error in percent", xlim=(0, 115 * max(errors.values())))
 GeneratedSamplesDisplay.from_estimator(classifiers["GAN-EM"], n_samples=8, ax=right)
-right.set(title="Generated digits of each class", ylabel="class")
+right.set(title="Generated digits of each class")
 plt.show()

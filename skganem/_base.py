@@ -66,25 +66,16 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
 
         `details` are those of the core's `Problem`: labels, initial w, n_components.
         """
-        recipe, device = self._resolve_recipe(), resolve_device(self.device)
-        shape = network_shape(self.image_shape_, X.shape[1])
-        if not self._goes_on:
-            self._scaling, self._networks = Scaling.of(X, shape), recipe.networks
-        self._dtype = X.dtype
-        problem = Problem(
-            Source(X, shape, self._scaling, device), n_clusters, recipe, resolve_precision(self.precision, device, shape),
-            **details,
-        )  # fmt: skip
-        problem = self._continued(problem) if self._goes_on else problem
         n_init = 1 if self._goes_on else self.n_init
+        problem = self._problem(X, n_clusters, details)
         context = self._init_callback_context(max_subtasks=n_init).call_on_fit_task_begin(estimator=self, X=X)
         random_state = check_random_state(self.random_state)
         seeds = [int(random_state.randint(np.iinfo(np.int32).max)) for _ in range(n_init)]
         seeds, checkpoints = self._open_checkpoints(problem, seeds)
         best = None
         for start, (seed, checkpoint) in enumerate(zip(seeds, checkpoints, strict=True)):
-            task = context.subcontext("init", max_subtasks=recipe.max_iter).call_on_fit_task_begin(estimator=self, X=X)
-            solution = fit(problem, seed, self._reporter(start, task, X), checkpoint)
+            task = context.subcontext("init", max_subtasks=problem.recipe.max_iter).call_on_fit_task_begin(estimator=self, X=X)
+            solution = fit(problem, seed, self._reporter(start, task, X), checkpoint, partial(self._tell, start))
             if best is None or merit(solution) > merit(best):
                 best = solution
             so_far = partial(self._attributes, best)
@@ -101,14 +92,24 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         """Whether fit goes on from the last fit's model."""
         return self.warm_start and hasattr(self, "_model")
 
+    def _problem(self, X, n_clusters, details):
+        """Put together what the core is to fit."""
+        recipe, device = self._resolve_recipe(), resolve_device(self.device)
+        shape = network_shape(self.image_shape_, X.shape[1])
+        if not self._goes_on:
+            self._scaling, self._networks = Scaling.of(X, shape), recipe.networks
+        self._dtype = X.dtype
+        source, dtype = Source(X, shape, self._scaling, device), resolve_precision(self.precision, device, shape)
+        problem = Problem(source, n_clusters, recipe, dtype, **details)
+        return self._continued(problem) if self._goes_on else problem
+
     def _continued(self, problem):
         """Return a problem that goes on from the last fit's model: its weights, and its answers as initial w."""
         model = copy.deepcopy(self._model).to(problem.source.device)
-        if model.layout != problem.layout:
-            raise ValueError(
-                f"warm_start=True goes on from a model of {model.layout}, which X and the parameters contradict: "
-                f"{problem.layout}. Set warm_start=False to begin anew."
-            )
+        was, wanted = vars(model.layout), vars(problem.layout)
+        changed = ", ".join(f"{name} was {was[name]} and is {wanted[name]}" for name in was if was[name] != wanted[name])
+        if changed:
+            raise ValueError(f"warm_start=True goes on from the last fit's model, but {changed}. Set warm_start=False.")
         return replace(problem, model=model, w=model.posterior(problem.source))
 
     def _open_checkpoints(self, problem, seeds):
@@ -140,18 +141,22 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         """Return the function that is called after each EM iteration: it tells the user, and the callbacks."""
 
         def report(training, w):
-            if self.verbose:
-                last = training.history[-1]
-                print(
-                    f"[{type(self).__name__}] init {start + 1}, iteration {last['iteration']}: "
-                    f"L_G {last['loss_g']:.3f}, L_D {last['loss_d']:.3f}, L_E {last['loss_e']:.3f}, "
-                    f"labels changed {last['change']:.2%}, {last['seconds']:.1f} s"
-                )
+            last = training.history[-1]
+            self._tell(
+                start,
+                f"iteration {last['iteration']}: L_G {last['loss_g']:.3f}, L_D {last['loss_d']:.3f}, L_E {last['loss_e']:.3f}, "
+                f"labels changed {last['change']:.2%}, {last['seconds']:.1f} s",
+            )
             task = context.subcontext("EM iteration").call_on_fit_task_begin(estimator=self, X=X)
             so_far = partial(self._attributes_so_far, training, w)
             return task.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes=so_far)
 
         return report
+
+    def _tell(self, start, text):
+        """Print what a start is at, if `verbose`."""
+        if self.verbose:
+            print(f"[{type(self).__name__}] init {start + 1}, {text}", flush=True)
 
     def _attributes_so_far(self, training, w):
         """Return the fitted attributes as if the fit had stopped at this iteration."""
@@ -186,7 +191,10 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         if y is None:
             c = np.sort(random_state.choice(len(classes), n_samples, p=self.weights_ / self.weights_.sum()))
         else:
-            y = np.broadcast_to(np.asarray(y), n_samples)
+            y = np.asarray(y)
+            if y.ndim and y.shape != (n_samples,):
+                raise ValueError(f"y must be one class, or have n_samples={n_samples} entries; it has shape {y.shape}.")
+            y = np.broadcast_to(y, n_samples)
             unknown = np.setdiff1d(y, classes)
             if len(unknown):
                 raise ValueError(f"y contains {unknown.tolist()}, which are not among {np.asarray(classes).tolist()}.")
@@ -247,8 +255,9 @@ def warn_about(solution):
         warnings.warn(f"Training was interrupted; the model is that of EM iteration {n_iter}.", UserWarning, stacklevel=5)
     if solution.end == "diverged":
         warnings.warn(
-            f"Training diverged in EM iteration {n_iter + 1}; the model is the one before it. Try scaled data, a "
-            "smaller learning rate, or precision='float32'.",
+            f"Training diverged in EM iteration {n_iter + 1}; the model is "
+            f"{'the one before it' if n_iter else 'not trained'}. Try scaled data, a smaller learning rate, or "
+            "precision='float32'.",
             ConvergenceWarning,
             stacklevel=5,
         )

@@ -87,7 +87,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
     checkpoint_every : int, default=1
         EM iterations from one state kept to the next.
     verbose : int, default=0
-        1 prints a line for each EM iteration.
+        1 prints what fit is at, and a line for each EM iteration.
 
     Attributes
     ----------
@@ -311,4 +311,4 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
             The cluster of each sample, ascending unless `y` was given.
         """
         check_is_fitted(self)
-        return self._sample(n_samples, y, np.arange(self.n_clusters), random_state)
+        return self._sample(n_samples, y, np.arange(len(self.weights_)), random_state)

@@ -1,6 +1,7 @@
 """What comes in as X: rows or images, from NumPy, pandas, torch or a file; one form goes to the core."""
 
 from contextlib import contextmanager
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -60,12 +61,17 @@ def _check_image_shape(image_shape, given):
 def _resolve_image_shape(image_shape, n_features):
     if image_shape is None:
         return None
-    image_shape = tuple(int(side) for side in image_shape)
-    if len(image_shape) not in (2, 3):
+    image_shape = tuple(image_shape)
+    if len(image_shape) not in (2, 3) or not all(isinstance(side, Integral) and side > 0 for side in image_shape):
         raise ValueError(f"image_shape must be (height, width) or (height, width, channels), got {image_shape}.")
+    image_shape = tuple(int(side) for side in image_shape)
     if int(np.prod(image_shape)) != n_features:
         raise ValueError(
             f"image_shape={image_shape} stands for {int(np.prod(image_shape))} values, but X has {n_features} features."
+        )
+    if len(image_shape) == 3 and image_shape[0] <= 4 and min(image_shape[1:]) >= SMALLEST_SIDE:
+        raise ValueError(
+            f"Images of shape {image_shape} seem to have their channels first; they must come last: X.transpose(0, 2, 3, 1)."
         )
     if min(image_shape[:2]) < SMALLEST_SIDE:
         raise ValueError(

@@ -1,5 +1,7 @@
 """What comes in as y: classes, some of them unknown."""
 
+import warnings
+
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
@@ -26,16 +28,26 @@ def split_labels(X, y, unlabeled):
     """
     if y is None:
         raise ValueError("This estimator requires y to be passed, but the target y is None.")
+    if not isinstance(getattr(y, "dtype", np.dtype(object)), np.dtype):  # pandas' own, whose NA would become NaN or an error
+        y = np.asarray(y, dtype=object)
     y = column_or_1d(y, warn=True)
     check_consistent_length(X, y)
     known = np.flatnonzero(~is_unlabeled(y, unlabeled))
     if len(known) == 0:
         raise ValueError("y has no labelled sample: at least one sample of each class must be labelled.")
     labels = y[known]
+    if any(label is None or label != label for label in _scalars(labels)):
+        raise ValueError("Input y contains NaN or None. If that stands for an unknown class, set `unlabeled` to it.")
     if labels.dtype == object and len({isinstance(label, str) for label in labels.tolist()}) == 1:
         labels = np.asarray(labels.tolist())  # the unknown ones alone made the array one of objects
     check_classification_targets(labels)
     classes = unique_labels(labels)
+    if not isinstance(unlabeled, str) and str(unlabeled) in classes.tolist():
+        warnings.warn(
+            f"{str(unlabeled)!r} in y, a string, counts as a class, since unlabeled={unlabeled!r} is none.",
+            UserWarning,
+            stacklevel=4,
+        )
     return known, np.searchsorted(classes, labels), classes
 
 
@@ -51,6 +63,16 @@ def is_unlabeled(y, unlabeled):
 
 
 def _same(label, unlabeled):
-    if label is unlabeled or (label != label and unlabeled != unlabeled):  # None, or NaN
+    if label is unlabeled:
         return True
-    return isinstance(label, str) == isinstance(unlabeled, str) and label == unlabeled
+    try:
+        if label != label and unlabeled != unlabeled:  # NaN
+            return True
+        return isinstance(label, str) == isinstance(unlabeled, str) and bool(label == unlabeled)
+    except TypeError:  # pandas.NA, which can't be compared
+        return False
+
+
+def _scalars(labels):
+    """Return the labels among which NaN or None could be."""
+    return labels.tolist() if labels.dtype.kind in "fO" else []

@@ -1,5 +1,7 @@
 """Fitted estimators in files that hold no code."""
 
+import warnings
+
 from sklearn.utils.validation import check_is_fitted
 
 import skganem
@@ -18,8 +20,8 @@ def save(estimator, path):
     Parameters
     ----------
     estimator : GANEMClustering, GANEMSemiSupervisedClassifier or GANEMTransformer
-        Fitted. Of its parameters, those that hold functions, such as a recipe with one's own networks, are not written:
-        `load` has to be given them. A RandomState as `random_state` is not written either, and will be None.
+        Fitted. Of its parameters, those that hold functions, such as a recipe with one's own networks, are not written, with a
+        warning: `load` is to be given them. A RandomState as `random_state` is not written either, and will be None.
     path : str or path-like
         The file; customarily ``.safetensors``.
 
@@ -50,6 +52,9 @@ def save(estimator, path):
     if type(estimator) not in estimators().values():
         raise TypeError(f"save is for {', '.join(estimators())}, got a {type(estimator).__name__}.")
     params = {name: value for name, value in estimator.get_params(deep=False).items() if is_plain(value)}
+    lost = sorted(set(estimator.get_params(deep=False)) - set(params) - {"random_state"})
+    if lost:
+        warnings.warn(f"save can't write functions, so load is to be given: {', '.join(lost)}.", UserWarning, stacklevel=2)
     fitted = {name: value for name, value in vars(estimator).items() if name not in estimator.get_params(deep=False)}
     fitted.pop("_skl_callbacks", None)
     model, networks = fitted.pop("_model"), fitted.pop("_networks")
@@ -89,8 +94,8 @@ def load(path, *, device=None, **params):
     Raises
     ------
     ValueError
-        If the file is damaged, was not written by `save`, or was written by a newer version; or if a parameter that holds
-        functions is not given.
+        If the file is damaged, was not written by `save`, or was written by a newer version; or if the recipe holds functions
+        and is not given.
 
     See Also
     --------
@@ -114,8 +119,10 @@ def load(path, *, device=None, **params):
     cls = estimators()[state["estimator"]]
     names = set(cls().get_params(deep=False))
     missing = sorted(names - set(state["params"]) - set(params) - {"random_state"})
+    if "recipe" in missing:
+        raise ValueError(f"{path} does not hold the recipe, which has functions: load(path, recipe=...) needs it.")
     if missing:
-        raise ValueError(f"{path} does not hold {', '.join(missing)}, as functions can't be written; pass them to load.")
+        warnings.warn(f"{path} does not hold {', '.join(missing)}, as functions can't be written.", UserWarning, stacklevel=2)
     estimator = cls(**{**state["params"], **params})
     estimator.device = estimator.device if device is None else device
     vars(estimator).update(state["fitted"])

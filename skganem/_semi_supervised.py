@@ -68,7 +68,7 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
     checkpoint_every : int, default=1
         EM iterations from one state kept to the next.
     verbose : int, default=0
-        1 prints a line for each EM iteration.
+        1 prints what fit is at, and a line for each EM iteration.
 
     Attributes
     ----------
@@ -125,8 +125,8 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
 
     def __init__(
         self,
-        unlabeled=-1,
         *,
+        unlabeled=-1,
         recipe="default",
         image_shape=None,
         augmentation="auto",

@@ -80,7 +80,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
     checkpoint_every : int, default=1
         EM iterations from one state kept to the next.
     verbose : int, default=0
-        1 prints a line for each EM iteration.
+        1 prints what fit is at, and a line for each EM iteration.
 
     Attributes
     ----------

@@ -93,7 +93,9 @@ class GeneratedSamplesDisplay(_Display):
         labels = getattr(estimator, "classes_", np.arange(len(estimator.weights_)))
         X, _ = estimator.sample(n_samples * len(labels), y=np.repeat(labels, n_samples), random_state=random_state)
         images = np.reshape(X, (len(labels), n_samples, *estimator.image_shape_))
-        return cls(images, labels).plot(ax=ax)
+        display = cls(images, labels).plot(ax=ax)
+        display.ax_.set(ylabel="class" if hasattr(estimator, "classes_") else "cluster")
+        return display
 
     def plot(self, *, ax=None, cmap="gray_r"):
         """Draw the picture.
@@ -263,7 +265,10 @@ class FeatureMapDisplay(_Display):
             points = np.column_stack([points, np.zeros(len(points))])
         elif points.shape[1] > 2:
             points = PCA(2, random_state=0).fit_transform(points)
-        y = estimator._posterior(X).argmax(axis=1) if y is None else column_or_1d(y)
+        if y is None:
+            found = estimator._posterior(X).argmax(axis=1)
+            y = estimator.classes_[found] if hasattr(estimator, "classes_") else found
+        y = column_or_1d(y)
         check_consistent_length(points, y)
         return cls(points, y).plot(ax=ax)
 

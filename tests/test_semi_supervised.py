@@ -113,3 +113,24 @@ def test_bad_y_is_refused_and_changes_nothing(blobs, y, message):
     with pytest.raises(ValueError, match=message):
         model.fit(X, y(good))
     assert vars(model) == before
+
+
+def test_markers_that_do_not_match_are_noticed(blobs):
+    X, y = blobs
+    names = np.array(["a", "b", "-1"])[y]
+    with pytest.warns(UserWarning, match="counts as a class"):
+        fast().fit(X, names)
+    for hole in (None, np.nan):
+        holed = np.array(["a", "b", hole], dtype=object)[y]
+        with pytest.raises(ValueError, match="set `unlabeled` to it"):
+            fast().fit(X, holed)
+        assert list(fast(unlabeled=hole).fit(X, holed).classes_) == ["a", "b"]
+    with pytest.raises(ValueError, match="set `unlabeled` to it"):
+        fast().fit(X, np.where(y == 2, np.nan, y))
+
+
+def test_pandas_missing_labels(blobs):
+    pd = pytest.importorskip("pandas")
+    X, y = blobs
+    labels = pd.Series(y, dtype="Int64").where(y != 2, pd.NA)
+    np.testing.assert_array_equal(fast(unlabeled=pd.NA).fit(X, labels).classes_, [0, 1])

@@ -38,11 +38,8 @@ class Scaling:
         """Measure the scaling of `array` (n, d) for samples of `shape`, reading it in chunks."""
         if not is_image(shape):
             return cls._of_rows(array)
-        if array.dtype == np.uint8:
-            low, high = 0.0, 255.0
-        else:
-            extremes = [(float(part.min()), float(part.max())) for part in _chunks(array)]
-            low, high = min(e[0] for e in extremes), max(e[1] for e in extremes)
+        extremes = [(float(part.min()), float(part.max())) for part in _chunks(array)]
+        low, high = min(e[0] for e in extremes), max(e[1] for e in extremes)
         return cls(np.asarray((low + high) / 2), (high - low) / 2 or 1.0)
 
     @classmethod

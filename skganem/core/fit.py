@@ -94,8 +94,9 @@ def fit(
     seed: int,
     on_iteration: Callable[[Training, Tensor], bool] | None = None,
     checkpoint: Checkpoint | None = None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> Solution:
-    """Fit one model from one seed, or go on from a checkpoint of the same fit.
+    """Fit one model from one seed, or go on from a checkpoint of the same fit; `tell` hears what comes before the EM loop.
 
     Raises
     ------
@@ -108,7 +109,7 @@ def fit(
     rng = torch.Generator(source.device).manual_seed(seeds[1])
     state = checkpoint.read() if checkpoint else None
     with seeded(seeds[3]):
-        w, neighbours = begin(problem, model, rng, seeds[2]) if state is None else (state["w"], state["neighbours"])
+        w, neighbours = begin(problem, model, rng, seeds[2], tell) if state is None else (state["w"], state["neighbours"])
         augment = augmentation(problem, neighbours)
         training = Training(model, source, recipe, rng, problem.dtype, augment, problem.known, problem.labels)
         w = w.to(source.device) if state is None else restore(training, state)
@@ -134,21 +135,25 @@ def fit(
         return Solution(model, w, training.history, end, agreement(training))
 
 
-def begin(problem: Problem, model: Model, rng: torch.Generator, seed: int) -> tuple[Tensor, Tensor | None]:
+def begin(
+    problem: Problem, model: Model, rng: torch.Generator, seed: int, tell: Callable[[str], None]
+) -> tuple[Tensor, Tensor | None]:
     """Make the initial w (Algorithm 1, line 1), and find each row's neighbours where the augmentation needs them."""
     source, recipe, n_clusters = problem.source, problem.recipe, problem.n_clusters
     images, use_graph = is_image(source.shape), recipe.init == "graph" and problem.w is None
     mix = recipe.augmentation == "auto" and not images
     change = ImageWarp() if isinstance(recipe.augmentation, str) else recipe.augmentation
     if images and use_graph and change is not None:
-        learn_features(model, source, recipe, change, rng, problem.dtype)
+        learn_features(model, source, recipe, change, rng, problem.dtype, tell)
     graph = None
     if use_graph or mix:
+        tell("looking for neighbours")
         graph = initial.NeighbourGraph(model, source, recipe.n_neighbors, recipe.graph_size, rng, problem.known)
     neighbours = graph.of_all if graph is not None and mix else None
     if problem.w is not None:
         return problem.w, neighbours
     if graph is not None and use_graph:
+        tell("initial labels from the graph")
         if len(problem.known):
             return initial.propagated(graph, problem.known, problem.labels, n_clusters), neighbours
         return initial.partitioned(graph, n_clusters, seed, recipe.core), neighbours

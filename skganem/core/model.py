@@ -55,6 +55,7 @@ class Model:
             self.discriminator = Classifier(d_body, count_features(d_body, shape), n_clusters + 1)
             body = networks.generator(shape, layout.n_noise + n_clusters, width)
             self.generator = Generator(body, n_clusters, layout.n_noise)
+        check_generator(self.generator, shape)
         self.encoder: nn.Module | None = None
         self.phi = torch.full((n_clusters,), 1 / n_clusters, device=device)
         self.to(device)
@@ -154,6 +155,14 @@ def blurred(x: Tensor) -> Tensor:
     """Return images (n, c, h, w), slightly blurred, as rows of mean 0 and length 1."""
     pixels = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False).flatten(1)
     return F.normalize(pixels - pixels.mean(dim=1, keepdim=True), dim=1)
+
+
+def check_generator(generator: Generator, shape: Shape) -> None:
+    """Raise ValueError unless a generator draws samples of a shape."""
+    with evaluating(generator), torch.no_grad():
+        out = generator(torch.zeros(1, generator.n_noise), torch.zeros(1, dtype=torch.long))
+    if out.shape[1:] != shape:
+        raise ValueError(f"a generator must return (n, {', '.join(map(str, shape))}), got {tuple(out.shape)}")
 
 
 def count_features(body: nn.Module, shape: Shape) -> int:

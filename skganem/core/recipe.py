@@ -27,7 +27,7 @@ CHOICES = {
     "augmentation": {"auto"},
 }
 
-#: The least and the greatest value of each number, both allowed; of `decay` and `e_epsilon`, None is allowed, too.
+#: The least and the greatest value of each number, both allowed; some may be None.
 LEAST = {
     "max_iter": 1, "m_epochs": 1, "min_m_steps": 1, "max_m_steps": 1, "e_steps": 1, "e_rounds": 1, "batch_size": 2,
     "e_batch_size": 2, "width": 1, "n_noise": 1, "n_unheard": 0, "representation_steps": 0, "representation_batch_size": 2,
@@ -39,7 +39,9 @@ RANGES = {
     "decay": (TINY, INF), "sharpening": (TINY, INF), "representation_rate": (TINY, INF), "temperature": (TINY, INF),
     "r1_gamma": (0, INF), "e_strength": (0, INF), "generated": (0, INF), "consistency": (0, INF),
 }  # fmt: skip
-OPTIONAL = ("decay", "e_epsilon")
+OPTIONAL = ("decay", "e_epsilon", "lipschitz", "augmentation")
+#: Choices that are a name, and nothing else.
+NAMED = ("optimizer", "init")
 
 
 @dataclass(frozen=True, repr=False)
@@ -162,7 +164,9 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, known in CHOICES.items():
             value = getattr(self, name)
-            if isinstance(value, str) and value not in known:
+            own = callable(value) and name not in NAMED
+            allowed = value in known if isinstance(value, str) else own or (value is None and name in OPTIONAL)
+            if not allowed:
                 raise ValueError(f"{name} must be one of {', '.join(sorted(known))}, got {value!r}.")
         for name, least in LEAST.items():
             value = getattr(self, name)
@@ -172,6 +176,8 @@ class Recipe:
             value = getattr(self, name)
             if not (value is None and name in OPTIONAL) and not (isinstance(value, Real) and low <= float(value) <= high):
                 raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}.")
+        if self.min_m_steps > self.max_m_steps:
+            raise ValueError(f"min_m_steps={self.min_m_steps} is more than max_m_steps={self.max_m_steps}.")
         rates = self.learning_rates
         if not isinstance(rates, Sequence) or len(rates) != 3 or not all(isinstance(r, Real) and float(r) >= 0 for r in rates):
             raise ValueError(f"learning_rates must be three numbers, of G, D and E, got {rates!r}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -18,7 +19,13 @@ N_PROJECTED = 64
 
 
 def learn_features(
-    model: Model, source: Source, recipe: Recipe, augment: Augmentation, rng: torch.Generator, dtype: torch.dtype
+    model: Model,
+    source: Source,
+    recipe: Recipe,
+    augment: Augmentation,
+    rng: torch.Generator,
+    dtype: torch.dtype,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> list[float]:
     """Train an encoder to tell which two changed images show the same original (SimCLR, Chen et al. 2020).
 
@@ -36,7 +43,9 @@ def learn_features(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, n_steps))
     losses = []
     encoder.train()
-    for index in endless_batches(len(source), recipe.representation_batch_size, n_steps, rng):
+    for step, index in enumerate(endless_batches(len(source), recipe.representation_batch_size, n_steps, rng)):
+        if step % max(1, n_steps // 4) == 0:
+            tell(f"learning features, batch {step} of {n_steps}")
         x = source.batch(index)
         views = torch.cat([augment(x, index, rng), augment(x, index, rng)])
         with autocast(model.device, dtype):

@@ -7,7 +7,9 @@ import json
 import os
 import tempfile
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -46,8 +48,7 @@ def write(path: str | os.PathLike[str], kind: str, value: Any) -> None:
     NotPlainError
         If the value has a part of another kind, such as a function.
     """
-    from safetensors.numpy import save
-
+    save = safetensors("safetensors.numpy").save
     arrays: dict[str, np.ndarray] = {}
     text = json.dumps(encode(value, arrays))
     head = {"format": "skganem", "version": str(VERSION), "kind": kind, "value": text}
@@ -73,15 +74,14 @@ def read(path: str | os.PathLike[str], kind: str) -> Any:
     ValueError
         If the file is damaged, was written by something else, holds something else, or is of a newer version.
     """
-    from safetensors import SafetensorError, safe_open
-
+    library = safetensors("safetensors")
     try:
-        with safe_open(path, framework="np") as file:
+        with library.safe_open(path, framework="np") as file:
             head = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}
     except FileNotFoundError:
         raise
-    except (SafetensorError, ValueError, TypeError, KeyError, OverflowError) as error:
+    except (library.SafetensorError, ValueError, TypeError, KeyError, OverflowError) as error:
         raise ValueError(f"{path} is damaged, or no file of skganem's: {error}") from error
     if head.get("format") != "skganem":
         raise ValueError(f"{path} was not written by skganem.")
@@ -97,6 +97,16 @@ def read(path: str | os.PathLike[str], kind: str) -> Any:
         return decode(json.loads(head["value"]), arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} was written by another version of skganem: {error}") from error
+
+
+def safetensors(module: str) -> ModuleType:
+    """Import a module of the package, or say how to get it."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            "Models in files and checkpoints need the package safetensors: python -m pip install safetensors."
+        ) from error
 
 
 def digest(head: dict[str, str], arrays: dict[str, np.ndarray]) -> str:
