@@ -58,11 +58,9 @@ print(f"error {clustering_error(y, model.labels_):.1%} after {model.n_iter_} ite
 # The labels are found early; the generator, which starts from nothing, takes longer. Right: the share of points that changed
 # their cluster, and how unsure the E-net is on average.
 figure, axes = plt.subplots(1, 5, figsize=(16, 2.6), layout="constrained")
+last = len(snapshots.samples) - 1
 panels = [("data", (X, model.labels_))]
-panels += [
-    (f"generated after iteration {i + 1}", snapshots.samples[i])
-    for i in (0, len(snapshots.samples) // 2 - 1, -1 % len(snapshots.samples))
-]
+panels += [(f"generated after iteration {i + 1}", snapshots.samples[i]) for i in (0, last // 2, last)]
 for ax, (title, (points, labels)) in zip(axes, panels, strict=False):
     ax.scatter(*points.T, c=labels, s=4, cmap="brg")
     ax.set(title=title, aspect="equal", xticks=[], yticks=[], xlim=(-1.5, 4.8), ylim=(-1.5, 1.5))

@@ -85,7 +85,6 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         vars(self).update(self._attributes(best))
         warn_about(best)
         context.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes={})
-        return best
 
     @property
     def _goes_on(self):

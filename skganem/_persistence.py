@@ -5,7 +5,7 @@ import warnings
 from sklearn.utils.validation import check_is_fitted
 
 import skganem
-from skganem._base import BaseGANEM, restore
+from skganem._base import BaseGANEM
 from skganem.core import storage
 
 KIND = "model"
@@ -51,26 +51,15 @@ def save(estimator, path):
     check_is_fitted(estimator)
     if type(estimator) not in estimators().values():
         raise TypeError(f"save is for {', '.join(estimators())}, got a {type(estimator).__name__}.")
-    params = {name: value for name, value in estimator.get_params(deep=False).items() if is_plain(value)}
-    lost = sorted(set(estimator.get_params(deep=False)) - set(params) - {"random_state"})
+    given, state = estimator.get_params(deep=False), estimator.__getstate__()
+    params = {name: value for name, value in given.items() if is_plain(value)}
+    lost = sorted(set(given) - set(params) - {"random_state"})
     if lost:
         warnings.warn(f"save can't write functions, so load is to be given: {', '.join(lost)}.", UserWarning, stacklevel=2)
-    fitted = {name: value for name, value in vars(estimator).items() if name not in estimator.get_params(deep=False)}
-    fitted.pop("_skl_callbacks", None)
-    model, networks = fitted.pop("_model"), fitted.pop("_networks")
-    storage.write(
-        path,
-        KIND,
-        {
-            "skganem": skganem.__version__,
-            "estimator": type(estimator).__name__,
-            "params": params,
-            "fitted": fitted,
-            "layout": model.layout,
-            "weights": model.to_numpy(),
-            "networks": networks if is_plain(networks) else None,
-        },
-    )
+    fitted = {name: value for name, value in state.items() if name not in given and name != "_skl_callbacks"}
+    fitted["_networks"] = fitted["_networks"] if is_plain(fitted["_networks"]) else None
+    about = {"skganem": skganem.__version__, "estimator": type(estimator).__name__}
+    storage.write(path, KIND, {**about, "params": params, "fitted": fitted})
 
 
 def load(path, *, device=None, **params):
@@ -115,20 +104,18 @@ def load(path, *, device=None, **params):
     ...         print("is damaged, or no file of skganem's" in str(error))
     True
     """
-    state = storage.read(path, KIND)
-    cls = estimators()[state["estimator"]]
+    kept = storage.read(path, KIND)
+    cls = estimators()[kept["estimator"]]
     names = set(cls().get_params(deep=False))
-    missing = sorted(names - set(state["params"]) - set(params) - {"random_state"})
+    missing = sorted(names - set(kept["params"]) - set(params) - {"random_state"})
     if "recipe" in missing:
         raise ValueError(f"{path} does not hold the recipe, which has functions: load(path, recipe=...) needs it.")
     if missing:
         warnings.warn(f"{path} does not hold {', '.join(missing)}, as functions can't be written.", UserWarning, stacklevel=2)
-    estimator = cls(**{**state["params"], **params})
+    estimator = cls(**{**kept["params"], **params})
     estimator.device = estimator.device if device is None else device
-    vars(estimator).update(state["fitted"])
-    estimator._networks = state["networks"] or estimator._resolve_recipe().networks
-    estimator._model = restore(state["layout"], estimator._networks, state["weights"], estimator.device)
-    estimator.device_ = str(estimator._model.device)
+    networks = kept["fitted"]["_networks"] or estimator._resolve_recipe().networks
+    estimator.__setstate__({**kept["fitted"], "_networks": networks})
     return estimator
 
 

@@ -115,7 +115,7 @@ def fit(
         w = w.to(source.device) if state is None else restore(training, state)
 
         def report(training: Training, w: Tensor) -> bool:
-            training.stopped = on_iteration(training, w) if on_iteration else False
+            training.stopped = on_iteration(training, w) if on_iteration else False  # for the checkpoint to know
             if checkpoint:
                 checkpoint.after(training, w, neighbours)
             return training.stopped

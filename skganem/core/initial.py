@@ -10,6 +10,7 @@ are sometimes not classes but styles.
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 import numpy as np
@@ -55,10 +56,9 @@ class NeighbourGraph:
         self, model: Model, source: Source, n_neighbors: int, graph_size: int, rng: torch.Generator, keep: Tensor = NONE
     ) -> None:
         n = len(source)
-        self.model, self.n_neighbors = model, n_neighbors
         self.members = _choose(n, graph_size, rng, keep)
-        self.inside = source.subset(self.members) if len(self.members) < n else source
-        points = model.coordinates(self.inside, PIXELS)
+        points = model.coordinates(source.subset(self.members) if len(self.members) < n else source, PIXELS)
+        self._points, self._n_pixels = points, 0 if model.encoder is None else math.prod(source.shape)
         self.among_members = graph.neighbours(points, n_neighbors).cpu()
         self.of_all = self.members[self.among_members]
         if len(self.members) < n:
@@ -77,9 +77,11 @@ class NeighbourGraph:
     @property
     def affinity_by_features(self) -> sp.csr_array:
         """The affinity matrix (m, m) of the members' neighbours by features alone: that of rows is the same."""
-        if self.model.encoder is None:
+        if not self._n_pixels:
             return self.affinity
-        return graph.affinity(graph.neighbours(self.model.coordinates(self.inside), self.n_neighbors).cpu().numpy())
+        features = self._points.clone()
+        features[:, -self._n_pixels :] = 0.0
+        return graph.affinity(graph.neighbours(features, self.among_members.shape[1]).cpu().numpy())
 
     def spread(self, member_w: Tensor) -> Tensor:
         """Give every sample the mean w of its neighbours and, where it has one, its own: (m, K) to (n, K)."""

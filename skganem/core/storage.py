@@ -18,7 +18,7 @@ import torch
 from skganem.core.augment import ImageWarp
 from skganem.core.data import Scaling
 from skganem.core.model import Layout
-from skganem.core.networks import DEFAULT_NETWORKS, PAPER_NETWORKS, Networks
+from skganem.core.networks import DEFAULT_NETWORKS, PAPER_NETWORKS
 from skganem.core.recipe import Recipe
 
 #: Of files written now; a reader refuses files of a higher one.
@@ -79,8 +79,6 @@ def read(path: str | os.PathLike[str], kind: str) -> Any:
         with library.safe_open(path, framework="np") as file:
             head = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}
-    except FileNotFoundError:
-        raise
     except (library.SafetensorError, ValueError, TypeError, KeyError, OverflowError) as error:
         raise ValueError(f"{path} is damaged, or no file of skganem's: {error}") from error
     if head.get("format") != "skganem":
@@ -139,8 +137,9 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         return {"$": "list" if isinstance(value, list) else "tuple", "items": [encode(item, arrays) for item in value]}
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {"$": "dict", "items": {key: encode(item, arrays) for key, item in value.items()}}
-    if isinstance(value, Networks) and value in NETWORKS.values():
-        return {"$": "networks", "name": next(name for name, known in NETWORKS.items() if known == value)}
+    for name, networks in NETWORKS.items():
+        if value == networks:
+            return {"$": "networks", "name": name}
     if type(value) in RECORDS.values():
         items = {field.name: encode(getattr(value, field.name), arrays) for field in fields(value)}
         return {"$": type(value).__name__, "items": items}
