@@ -54,7 +54,7 @@ for name, classifier in classifiers.items():
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 bars = left.barh(list(errors), [100 * error for error in errors.values()], color=["C7", "C7", "C7", "C0"])
 left.bar_label(bars, fmt="%.1f %%", padding=3)
-left.set(xlabel="test error in percent", xlim=(0, 115 * max(errors.values())))
+left.set(xlabel="test error in percent", xlim=(0, 125 * max(errors.values())))
 GeneratedSamplesDisplay.from_estimator(classifiers["GAN-EM"], n_samples=8, ax=right)
 right.set(title="Generated digits of each class")
 plt.show()
