@@ -52,13 +52,18 @@ def mnist_60k(seed):
     return data["x_train"], data["y_train"].astype(int)
 
 
-def mnist_imbalanced(seed):
-    """Return 100 to 1000 images of each digit, from the first 20,000; which digit is rare depends on the seed."""
+def mnist_imbalanced(seed, start=0):
+    """Return 100 to 1000 images of each digit, from 20,000 images; which digit is rare depends on the seed."""
     data, rng = mnist(), np.random.default_rng(seed)
-    X, y = data["x_train"][:20_000], data["y_train"][:20_000].astype(int)
+    X, y = (data[name][start : start + 20_000] for name in ("x_train", "y_train"))
     sizes = rng.permutation(np.arange(100, 1001, 100))
     chosen = np.sort(np.concatenate([rng.choice(np.flatnonzero(y == i), sizes[i], replace=False) for i in range(10)]))
-    return X[chosen], y[chosen]
+    return X[chosen], y[chosen].astype(int)
+
+
+def mnist_dev_imbalanced(seed):
+    """Return as many from the images 20,000 to 39,999: on them, defaults were chosen."""
+    return mnist_imbalanced(seed, start=20_000)
 
 
 def digits(seed):
@@ -94,4 +99,5 @@ CLUSTERING = {
     "mnist-dev-small": (mnist_dev_small, 10),
     "mnist-60k": (mnist_60k, 10),
     "mnist-imbalanced": (mnist_imbalanced, 10),
+    "mnist-dev-imbalanced": (mnist_dev_imbalanced, 10),
 }
