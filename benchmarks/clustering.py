@@ -12,30 +12,16 @@ import warnings
 import numpy as np
 from data import CLUSTERING
 from report import append, machine, parsed, parser, peak_memory, read, table
-from sklearn.cluster import KMeans, SpectralClustering
-from sklearn.decomposition import PCA
+from rivals import CLUSTERERS
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-from sklearn.mixture import GaussianMixture
-from sklearn.pipeline import make_pipeline
 
 from skganem import GANEMClustering, clustering_error
-
-
-def umap_gmm(k, seed):
-    """UMAP to 10 dimensions, then a Gaussian mixture; needs the package umap-learn."""
-    from umap import UMAP
-
-    return make_pipeline(UMAP(n_components=10, random_state=seed), GaussianMixture(k, random_state=seed))
 
 
 METHODS = {
     "GAN-EM": lambda k, seed, **settings: GANEMClustering(k, random_state=seed, **settings),
     "GAN-EM paper": lambda k, seed: GANEMClustering(k, recipe="paper", random_state=seed),
-    "KMeans": lambda k, seed: KMeans(k, n_init=10, random_state=seed),
-    "GaussianMixture": lambda k, seed: GaussianMixture(k, covariance_type="diag", random_state=seed),
-    "PCA + GMM": lambda k, seed: make_pipeline(PCA(0.9, random_state=seed), GaussianMixture(k, random_state=seed)),
-    "SpectralClustering": lambda k, seed: SpectralClustering(k, affinity="nearest_neighbors", random_state=seed),
-    "UMAP + GMM": umap_gmm,
+    **CLUSTERERS,
 }
 
 

@@ -1,23 +1,50 @@
 """The data sets of the benchmarks, by name.
 
-Those that no package ships are read from the folder in the environment variable SKGANEM_DATA: ``mnist.npz`` with the arrays
-``x_train``, ``y_train``, ``x_test`` and ``y_test``.
+Those that no package ships are read from the folder in the environment variable SKGANEM_DATA: ``mnist.npz`` and
+``svhn10k.npz`` with the arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test``, and ``celeba10k.npz`` with the attributes
+``attr_train``, ``attr_test`` and ``attr_names`` in place of y.
 """
 
 import os
+from functools import cache
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import load_digits, make_moons
 
 
-def mnist():
-    """Load all of MNIST, or end with the reason why not."""
-    path = Path(os.environ.get("SKGANEM_DATA", ".data")) / "mnist.npz"
+def archive(name):
+    """Load the arrays of a file of the folder, or end with the reason why not."""
+    path = Path(os.environ.get("SKGANEM_DATA", ".data")) / f"{name}.npz"
     if not path.exists():
-        raise SystemExit(f"{path} does not exist; set SKGANEM_DATA to the folder of mnist.npz.")
-    with np.load(path) as archive:
-        return {name: archive[name] for name in archive.files}
+        raise SystemExit(f"{path} does not exist; set SKGANEM_DATA to the folder of {name}.npz.")
+    with np.load(path) as loaded:
+        return {key: loaded[key] for key in loaded.files}
+
+
+def mnist():
+    """Load all of MNIST."""
+    return archive("mnist")
+
+
+def svhn():
+    """Load house numbers' digits, 32x32 in colour: 8001 to learn from, and 1999 of other photographs."""
+    return archive("svhn10k")
+
+
+@cache
+def celeba():
+    """Load faces, 64x64 in colour, 8000 and 2000, with their 40 attributes; decoding them needs the package Pillow."""
+    from PIL import Image
+
+    data = archive("celeba10k")
+    for part in ("train", "test"):
+        files, ends = data.pop(f"jpeg_{part}").tobytes(), data.pop(f"ends_{part}")
+        starts = [0, *ends[:-1]]
+        images = [Image.open(BytesIO(files[start:end])) for start, end in zip(starts, ends, strict=True)]
+        data[f"x_{part}"] = np.stack([np.asarray(image) for image in images])
+    return data
 
 
 def mnist_10k(seed):
@@ -66,6 +93,12 @@ def mnist_dev_imbalanced(seed):
     return mnist_imbalanced(seed, start=20_000)
 
 
+def svhn_train(seed):
+    """Return the 8001 images of house numbers' digits."""
+    data = svhn()
+    return data["x_train"], data["y_train"].astype(int)
+
+
 def digits(seed):
     """Return scikit-learn's 1797 digits as images."""
     X, y = load_digits(return_X_y=True)
@@ -99,5 +132,6 @@ CLUSTERING = {
     "mnist-dev-small": (mnist_dev_small, 10),
     "mnist-60k": (mnist_60k, 10),
     "mnist-imbalanced": (mnist_imbalanced, 10),
+    "svhn": (svhn_train, 10),
     "mnist-dev-imbalanced": (mnist_dev_imbalanced, 10),
 }

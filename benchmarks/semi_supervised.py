@@ -10,11 +10,10 @@ import time
 import warnings
 
 import numpy as np
-from data import mnist
+from data import celeba, mnist, svhn
 from report import append, machine, parsed, parser, peak_memory, read, table
+from rivals import CLASSIFIERS, TAKES_IMAGES
 from sklearn.datasets import load_digits
-from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
-from sklearn.svm import SVC
 
 from skganem import GANEMSemiSupervisedClassifier
 
@@ -56,6 +55,43 @@ def mnist_with(per_class, n=10_000):
     return load
 
 
+def svhn_1000(draw):
+    """Return the house numbers' digits with 100 labels of each, and those of other photographs to test on."""
+    data = svhn()
+    y, y_test = data["y_train"].astype(int), data["y_test"].astype(int)
+    return data["x_train"], hide(y, 100, np.random.default_rng(draw)), data["x_test"], y_test
+
+
+def even(present, rng):
+    """Choose, in random order, as many positions where something is present as where it is not."""
+    sides = [rng.permutation(np.flatnonzero(present == side)) for side in (False, True)]
+    return rng.permutation(np.concatenate([side[: min(map(len, sides))] for side in sides]))
+
+
+def celeba_100(attribute):
+    """Return a loader of faces, half of them with the attribute (Appendix B.3), with 50 labels each."""
+
+    def load(draw):
+        data, rng = celeba(), np.random.default_rng(draw)
+        column = list(data["attr_names"]).index(attribute)
+        sides = []
+        for part in ("train", "test"):
+            present = data[f"attr_{part}"][:, column].astype(bool)
+            chosen = even(present, rng)
+            sides.append((data[f"x_{part}"][chosen], present[chosen].astype(int)))
+        (X, y), (X_test, y_test) = sides
+        return X, hide(y, 50, rng), X_test, y_test
+
+    return load
+
+
+ATTRIBUTES = tuple(
+    "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair Blond_Hair Blurry "
+    "Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup High_Cheekbones Male "
+    "Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks "
+    "Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace "
+    "Wearing_Necktie Young".split()
+)
 DATA = {
     "digits": digits,
     "mnist-100": mnist_with(10),
@@ -63,18 +99,16 @@ DATA = {
     "mnist-all": mnist_with(None),
     "mnist-60k-100": mnist_with(10, 60_000),
     "mnist-60k-1000": mnist_with(100, 60_000),
+    "svhn-1000": svhn_1000,
+    **{f"celeba-100/{attribute}": celeba_100(attribute) for attribute in ATTRIBUTES},
 }
-METHODS = {
-    "GAN-EM": lambda seed, **settings: GANEMSemiSupervisedClassifier(random_state=seed, **settings),
-    "LabelSpreading": lambda seed: LabelSpreading(kernel="knn", n_neighbors=7),
-    "SelfTraining(SVC)": lambda seed: SelfTrainingClassifier(SVC(gamma="scale", probability=True, random_state=seed)),
-}
+METHODS = {"GAN-EM": lambda seed, **settings: GANEMSemiSupervisedClassifier(random_state=seed, **settings), **CLASSIFIERS}
 
 
 def run(data, method, draw, **settings):
     """Train and test once; return the record. Settings are the estimator's (GAN-EM only)."""
     X, y, X_test, y_test = DATA[data](draw)
-    if method != "GAN-EM":
+    if method not in TAKES_IMAGES:
         X, X_test = (part.reshape(len(part), -1).astype(np.float32) for part in (X, X_test))
     estimator = METHODS[method](draw, **settings)
     start = time.perf_counter()
@@ -86,21 +120,31 @@ def run(data, method, draw, **settings):
     return {"data": data, "method": method, "seed": draw, **figures, **machine()}
 
 
+def over_attributes(records):
+    """Replace the records of one draw's attributes by their mean."""
+    groups = {}
+    for record in records:
+        groups.setdefault((record["data"].split("/")[0], record["method"], record["seed"]), []).append(record)
+    means = {key: {name: np.mean([r[name] for r in rows]) for name in ("error", "seconds")} for key, rows in groups.items()}
+    return [{"data": data, "method": method, "seed": seed, **mean} for (data, method, seed), mean in means.items()]
+
+
 def main():
     """Run what the command line asks for."""
     asked = parser(__doc__, "semi_supervised")
-    asked.add_argument("--data", nargs="+", choices=DATA, default=["digits"])
-    asked.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    asked.add_argument("--data", nargs="+", choices=[*DATA, "celeba-100"], default=["digits"])
+    asked.add_argument("--methods", nargs="+", choices=METHODS, default=["GAN-EM", "LabelSpreading", "SelfTraining(SVC)"])
     asked.add_argument("--table", action="store_true", help="only print the table of the file")
     arguments = parsed(asked)
     if not arguments.table:
-        for data in arguments.data:
+        names = [name for asked in arguments.data for name in DATA if name == asked or name.startswith(f"{asked}/")]
+        for data in names:
             for draw in arguments.seeds:
                 for method in arguments.methods:
                     record = run(data, method, draw)
                     append(arguments.out, record)
                     print(data, method, draw, f"{record['error']:.4f}", f"{record['seconds']:.1f} s", flush=True)
-    table(read(arguments.out), ("data", "method"), "error")
+    table(over_attributes(read(arguments.out)), ("data", "method"), "error")
 
 
 if __name__ == "__main__":

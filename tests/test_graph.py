@@ -46,6 +46,21 @@ def test_a_fragment_does_not_take_a_cluster():
     assert clustering_error(y[large], np.maximum(labels[large], 0)) < 0.05
 
 
+def test_clusters_of_uneven_size():
+    """k-means alone cuts the large group in two and leaves the small ones together."""
+    X, y = make_blobs([900, 60], centers=[[0, 0], [8, 0]], random_state=0)
+    assert clustering_error(y, cut(X, 2)) < 0.01
+    X, y = make_blobs([1000, 300, 100, 50], centers=[[0, 0], [5, 0], [0, 5], [8, 8]], random_state=0)
+    assert clustering_error(y, cut(X, 4)) < 0.05
+
+
+def test_parts_without_any_link_are_joined_too():
+    X, y = make_blobs([100] * 5, centers=[[0, 0], [50, 0], [0, 50], [50, 50], [99, 99]], random_state=0)
+    labels = cut(X, 3, 10)
+    assert set(np.unique(labels[labels >= 0])) == {0, 1, 2}
+    assert all(len(np.unique(labels[y == i])) == 1 for i in range(5))
+
+
 def test_more_components_than_clusters():
     X, _ = make_blobs([100, 100, 20, 20], centers=[[0, 0], [50, 0], [0, 50], [50, 50]], random_state=0)
     labels = cut(X, 1)

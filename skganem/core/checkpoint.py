@@ -73,7 +73,7 @@ def restore(training: Training, state: dict[str, Any]) -> Tensor:
     training.rng.set_state(state["rng"])
     torch.set_rng_state(state["global_rng"])
     training.iteration, training.history, training.stopped = state["iteration"], state["history"], state["stopped"]
-    w: Tensor = state["w"]
+    w: Tensor = state["w"].to(training.model.device)
     return w
 
 

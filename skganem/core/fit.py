@@ -18,7 +18,7 @@ from skganem.core.em import Divergence, Training, expectation_maximization, fix_
 from skganem.core.model import Layout, Model
 from skganem.core.recipe import Recipe
 from skganem.core.representation import learn_features
-from skganem.core.runtime import seeded
+from skganem.core.runtime import deterministic, seeded
 from skganem.core.shapes import is_image
 
 
@@ -108,7 +108,7 @@ def fit(
     model = problem.model or Model(problem.layout, recipe.networks, seeds[0], source.device)
     rng = torch.Generator(source.device).manual_seed(seeds[1])
     state = checkpoint.read() if checkpoint else None
-    with seeded(seeds[3]):
+    with seeded(seeds[3]), deterministic():
         w, neighbours = begin(problem, model, rng, seeds[2], tell) if state is None else (state["w"], state["neighbours"])
         augment = augmentation(problem, neighbours)
         training = Training(model, source, recipe, rng, problem.dtype, augment, problem.known, problem.labels)

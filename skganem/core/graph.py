@@ -15,6 +15,8 @@ from torch import Tensor
 
 BLOCK = 1024
 TIME = 24
+#: Parts that k-means makes of a graph, for each cluster; the part of an even share below which one is a fragment.
+SEGMENTS, FRAGMENT = 3, 0.1
 N_SCORE_NEIGHBORS, N_SCORE_VECTORS = 10, 32
 
 
@@ -98,8 +100,11 @@ def leading_eigenpairs(matrix: sp.csr_array, k: int, seed: int) -> tuple[np.ndar
     return values, vectors
 
 
-def partition(graph: sp.csr_array, n_clusters: int, seed: int, n_init: int = 20) -> tuple[np.ndarray, np.ndarray]:
+def partition(graph: sp.csr_array, n_clusters: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Cut a graph into parts by spectral clustering.
+
+    k-means in the diffusion map makes parts of even size. So it is asked for more parts than clusters, which are then joined
+    where the graph is thickest: clusters may differ in size.
 
     Returns
     -------
@@ -113,12 +118,49 @@ def partition(graph: sp.csr_array, n_clusters: int, seed: int, n_init: int = 20)
     points = diffusion_map(graph, min(2 * n_clusters, graph.shape[0]), seed)
     placed = points.any(axis=1)
     labels, eccentricity = np.full(len(points), -1), np.ones(len(points))
-    labels[placed] = kmeans(points[placed], n_clusters, seed, n_init)
+    labels[placed] = kmeans(points[placed], min(SEGMENTS * n_clusters, int(placed.sum())), seed)
+    labels = joined(graph, labels, n_clusters)
     for part in (np.flatnonzero(labels == i) for i in range(n_clusters)):
         if len(part):
             distance = np.linalg.norm(points[part] - np.median(points[part], axis=0), axis=1)
             eccentricity[part[np.argsort(distance, kind="stable")]] = np.arange(len(part)) / len(part)
     return labels, eccentricity
+
+
+def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int) -> np.ndarray:
+    """Join the parts of a graph, two at a time, until `n_clusters` are left.
+
+    The two are those between which the affinity is the largest share of all the affinity that the smaller one has: the cut
+    between what is left is thin for both sides. A fragment, less than a tenth of an even share of the nodes, is joined first:
+    thin as its cut may be, it is not one of the clusters.
+
+    Parameters
+    ----------
+    graph : sparse array of shape (n, n)
+    labels : ndarray of shape (n,)
+        Parts from 0 on; -1 belongs to none.
+    n_clusters : int
+    """
+    inside = np.flatnonzero(labels >= 0)
+    parts, codes, sizes = np.unique(labels[inside], return_inverse=True, return_counts=True)
+    member = sp.csr_array((np.ones(len(inside)), (inside, codes)), shape=(len(labels), len(parts)))
+    between = (member.T @ graph @ member).toarray()
+    volumes, group = member.T @ graph.sum(axis=1), np.arange(len(parts))
+    while len(sizes) > n_clusters:
+        share = between / np.maximum(np.minimum.outer(volumes, volumes), 1e-12)
+        np.fill_diagonal(share, -1.0)
+        least = sizes.argmin()
+        fragment = sizes[least] < FRAGMENT * len(inside) / n_clusters
+        i, j = (least, share[least].argmax()) if fragment else np.unravel_index(share.argmax(), share.shape)
+        i, j = min(i, j), max(i, j)
+        for values in (between, between.T, volumes, sizes):
+            values[i] += values[j]
+        between = np.delete(np.delete(between, j, 0), j, 1)
+        volumes, sizes = np.delete(volumes, j), np.delete(sizes, j)
+        group = np.where(group == j, i, group - (group > j))
+    found = np.full(len(labels), -1)
+    found[inside] = group[codes]
+    return found
 
 
 def kmeans(points: np.ndarray, n_clusters: int, seed: int, n_init: int = 10) -> np.ndarray:

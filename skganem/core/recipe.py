@@ -129,7 +129,7 @@ class Recipe:
     max_m_steps: int = 300
     e_steps: int = 200
     e_rounds: int = 5
-    e_tol: float = 0.05
+    e_tol: float = 0.02
     e_tol_rows: float = 0.005
     batch_size: int = 64
     e_batch_size: int = 128

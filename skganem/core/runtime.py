@@ -53,6 +53,17 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Have cuDNN choose, inside the block, among algorithms that always give the same bits."""
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
+
+
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     """Return the context in which forward passes run in `dtype`; weights, losses and optimisers stay float32."""
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)

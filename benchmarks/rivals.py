@@ -1,0 +1,133 @@
+"""What one would use instead of GAN-EM: the methods that stand beside it in the tables."""
+
+import warnings
+
+import torch
+import torch.nn.functional as F
+from sklearn.base import BaseEstimator, ClassifierMixin, ClusterMixin
+from sklearn.cluster import HDBSCAN, KMeans, SpectralClustering
+from sklearn.decomposition import PCA
+from sklearn.mixture import GaussianMixture
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import LabelEncoder
+from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
+from sklearn.svm import SVC
+
+from skganem.core.augment import ImageWarp
+from skganem.core.data import Scaling, Source, endless_batches
+from skganem.core.losses import e_net_loss
+from skganem.core.networks import Classifier, e_net_features
+from skganem.core.representation import warm_cosine
+from skganem.core.runtime import autocast, resolve_device, resolve_precision, seeded
+
+
+def umap(n_components, seed):
+    """UMAP with the settings that its documentation recommends for clustering; needs the package umap-learn."""
+    from umap import UMAP
+
+    return UMAP(n_neighbors=30, min_dist=0.0, n_components=n_components, random_state=seed)
+
+
+class UMAPHDBSCAN(ClusterMixin, BaseEstimator):
+    """UMAP to 2 dimensions, then HDBSCAN, as UMAP's documentation clusters MNIST: the number of clusters is found."""
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def fit(self, X, y=None):
+        """Find the clusters; the smallest one has one part in 140 of the samples, as 500 of 70,000 digits."""
+        smallest = max(5, len(X) // 140)
+        self.labels_ = HDBSCAN(min_samples=10, min_cluster_size=smallest, copy=True).fit_predict(umap(2, self.seed).fit_transform(X))
+        return self
+
+
+def clustpy(name, k, seed):
+    """Return a deep clustering of the package ClustPy, with its defaults, on values from 0 to 1."""
+    from clustpy import deep
+    from sklearn.preprocessing import MinMaxScaler
+
+    values_as_one = FeaturesAsOne(MinMaxScaler())
+    return make_pipeline(values_as_one, getattr(deep, name)(k, random_state=seed))
+
+
+class FeaturesAsOne(BaseEstimator):
+    """Scale all features by one common range."""
+
+    def __init__(self, scaler):
+        self.scaler = scaler
+
+    def fit(self, X, y=None):
+        """Measure the range."""
+        self.scaler.fit(X.reshape(-1, 1))
+        return self
+
+    def transform(self, X):
+        """Scale."""
+        return self.scaler.transform(X.reshape(-1, 1)).reshape(X.shape)
+
+
+CLUSTERERS = {
+    "KMeans": lambda k, seed: KMeans(k, n_init=10, random_state=seed),
+    "GaussianMixture": lambda k, seed: GaussianMixture(k, covariance_type="diag", random_state=seed),
+    "PCA + GMM": lambda k, seed: make_pipeline(PCA(0.9, random_state=seed), GaussianMixture(k, random_state=seed)),
+    "SpectralClustering": lambda k, seed: SpectralClustering(k, affinity="nearest_neighbors", random_state=seed),
+    "UMAP + GMM": lambda k, seed: make_pipeline(umap(10, seed), GaussianMixture(k, random_state=seed)),
+    "UMAP + HDBSCAN": lambda k, seed: UMAPHDBSCAN(seed),
+    "ClustPy DEC": lambda k, seed: clustpy("DEC", k, seed),
+    "ClustPy VaDE": lambda k, seed: clustpy("VaDE", k, seed),
+}
+
+
+class SupervisedNetwork(ClassifierMixin, BaseEstimator):
+    """The E-net's layers and warps, trained in the usual way on the labelled images alone."""
+
+    def __init__(self, seed, n_steps=2000, batch_size=128, width=32, rate=1e-3, device="auto"):
+        self.seed, self.n_steps, self.batch_size, self.width, self.rate = seed, n_steps, batch_size, width, rate
+        self.device = device
+
+    def fit(self, X, y):
+        """Learn from the images (n, h, w) or (n, h, w, c) whose y is not -1."""
+        known = y != -1
+        self.classes_, self.device_ = LabelEncoder().fit(y[known]).classes_, resolve_device(self.device)
+        self.shape_ = (1 if X.ndim == 3 else X.shape[3], *X.shape[1:3])
+        labels = torch.from_numpy(LabelEncoder().fit_transform(y[known])).to(self.device_)
+        rows = X[known].reshape(known.sum(), -1)
+        self.scaling_ = Scaling.of(rows, self.shape_)
+        source, rng = Source(rows, self.shape_, self.scaling_, self.device_), torch.Generator(self.device_).manual_seed(self.seed)
+        with seeded(self.seed):
+            net = Classifier(e_net_features(self.shape_, self.width), 16 * self.width, len(self.classes_)).to(self.device_)
+        optimizer, warp = torch.optim.Adam(net.parameters(), lr=self.rate), ImageWarp()
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, self.n_steps))
+        for index in endless_batches(len(rows), min(self.batch_size, len(rows)), self.n_steps, rng):
+            with autocast(self.device_, resolve_precision("auto", self.device_, self.shape_)):
+                logits = net(warp(source.batch(index), index, rng)).float()
+            loss = e_net_loss(logits, labels[index])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        self.net_ = net.eval()
+        return self
+
+    @torch.no_grad()
+    def predict(self, X):
+        """Return the classes of images."""
+        source = Source(X.reshape(len(X), -1), self.shape_, self.scaling_, self.device_)
+        logits = [F.log_softmax(self.net_(source.batch(part)), 1) for part in torch.arange(len(X)).split(1024)]
+        return self.classes_[torch.cat(logits).argmax(1).cpu().numpy()]
+
+
+def self_training(seed):
+    """Self-training of scikit-learn's support vector classifier, whose probabilities it needs."""
+    return SelfTrainingClassifier(SVC(gamma="scale", probability=True, random_state=seed))
+
+
+CLASSIFIERS = {
+    "LabelSpreading": lambda seed: LabelSpreading(kernel="knn", n_neighbors=7),
+    "SelfTraining(SVC)": self_training,
+    "PCA + LabelSpreading": lambda seed: make_pipeline(PCA(100, random_state=seed), LabelSpreading(kernel="knn", n_neighbors=7)),
+    "PCA + SelfTraining(SVC)": lambda seed: make_pipeline(PCA(100, random_state=seed), self_training(seed)),
+    "supervised network": SupervisedNetwork,
+}
+#: These take images; the others take rows.
+TAKES_IMAGES = ("GAN-EM", "GAN-EM paper", "supervised network")
