@@ -17,7 +17,6 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from skganem import GANEMClustering, clustering_error
 
-
 METHODS = {
     "GAN-EM": lambda k, seed, **settings: GANEMClustering(k, random_state=seed, **settings),
     "GAN-EM paper": lambda k, seed: GANEMClustering(k, recipe="paper", random_state=seed),

@@ -1,7 +1,5 @@
 """What one would use instead of GAN-EM: the methods that stand beside it in the tables."""
 
-import warnings
-
 import torch
 import torch.nn.functional as F
 from sklearn.base import BaseEstimator, ClassifierMixin, ClusterMixin
@@ -36,8 +34,8 @@ class UMAPHDBSCAN(ClusterMixin, BaseEstimator):
 
     def fit(self, X, y=None):
         """Find the clusters; the smallest one has one part in 140 of the samples, as 500 of 70,000 digits."""
-        smallest = max(5, len(X) // 140)
-        self.labels_ = HDBSCAN(min_samples=10, min_cluster_size=smallest, copy=True).fit_predict(umap(2, self.seed).fit_transform(X))
+        clusterer = HDBSCAN(min_samples=10, min_cluster_size=max(5, len(X) // 140), copy=True)
+        self.labels_ = clusterer.fit_predict(umap(2, self.seed).fit_transform(X))
         return self
 
 
@@ -93,7 +91,8 @@ class SupervisedNetwork(ClassifierMixin, BaseEstimator):
         labels = torch.from_numpy(LabelEncoder().fit_transform(y[known])).to(self.device_)
         rows = X[known].reshape(known.sum(), -1)
         self.scaling_ = Scaling.of(rows, self.shape_)
-        source, rng = Source(rows, self.shape_, self.scaling_, self.device_), torch.Generator(self.device_).manual_seed(self.seed)
+        source = Source(rows, self.shape_, self.scaling_, self.device_)
+        rng = torch.Generator(self.device_).manual_seed(self.seed)
         with seeded(self.seed):
             net = Classifier(e_net_features(self.shape_, self.width), 16 * self.width, len(self.classes_)).to(self.device_)
         optimizer, warp = torch.optim.Adam(net.parameters(), lr=self.rate), ImageWarp()
@@ -122,10 +121,15 @@ def self_training(seed):
     return SelfTrainingClassifier(SVC(gamma="scale", probability=True, random_state=seed))
 
 
+def spreading(seed):
+    """Label spreading over a graph of nearest neighbours: a dense kernel of 10,000 rows would take 800 MB."""
+    return LabelSpreading(kernel="knn", n_neighbors=7)
+
+
 CLASSIFIERS = {
-    "LabelSpreading": lambda seed: LabelSpreading(kernel="knn", n_neighbors=7),
+    "LabelSpreading": spreading,
     "SelfTraining(SVC)": self_training,
-    "PCA + LabelSpreading": lambda seed: make_pipeline(PCA(100, random_state=seed), LabelSpreading(kernel="knn", n_neighbors=7)),
+    "PCA + LabelSpreading": lambda seed: make_pipeline(PCA(100, random_state=seed), spreading(seed)),
     "PCA + SelfTraining(SVC)": lambda seed: make_pipeline(PCA(100, random_state=seed), self_training(seed)),
     "supervised network": SupervisedNetwork,
 }
