@@ -79,8 +79,8 @@ def mnist_60k(seed):
     return data["x_train"], data["y_train"].astype(int)
 
 
-def mnist_imbalanced(seed, start=0):
-    """Return 100 to 1000 images of each digit, from 20,000 images; which digit is rare depends on the seed."""
+def mnist_imbalanced(seed, start=40_000):
+    """Return 100 to 1000 images of each digit, from 20,000 training images; which digit is rare depends on the seed."""
     data, rng = mnist(), np.random.default_rng(seed)
     X, y = (data[name][start : start + 20_000] for name in ("x_train", "y_train"))
     sizes = rng.permutation(np.arange(100, 1001, 100))

@@ -65,15 +65,28 @@ def read(path):
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
 
 
-def table(records, keys, figure, percent=True):
-    """Print mean, standard deviation and worst of a figure over seeds, and the mean seconds, a line for each group."""
-    unit, scale = ("%", 100) if percent else ("", 1)
-    print(f"{' / '.join(keys):44s} {'seeds':>5s} {'mean ' + unit:>8s} {'std':>6s} {'worst':>7s} {'seconds':>8s}")
+def latest(records, keys):
+    """Keep, of the records of the same run on the same kind of machine, the last one."""
+    kept = {tuple(str(record.get(key)) for key in (*keys, "seed", "gpu")): record for record in records}
+    return list(kept.values())
+
+
+def summary(records, keys, figure, scale=100):
+    """Return, for each group of records, its keys, how many, mean, deviation and worst of the figure, and mean seconds."""
     groups = {}
     for record in records:
         groups.setdefault(tuple(str(record[key]) for key in keys), []).append(record)
-    for group, rows in groups.items():
-        values = scale * np.array([row[figure] for row in rows])
-        seconds = np.mean([row["seconds"] for row in rows])
-        name = " / ".join(group)
-        print(f"{name:44s} {len(rows):5d} {values.mean():8.2f} {values.std():6.2f} {values.max():7.2f} {seconds:8.1f}")
+    rows = []
+    for group, members in groups.items():
+        values = scale * np.array([member[figure] for member in members])
+        seconds = np.mean([member["seconds"] for member in members])
+        rows.append((group, len(values), values.mean(), values.std(), values.max(), seconds))
+    return rows
+
+
+def table(records, keys, figure, percent=True):
+    """Print the summary of a figure, a line for each group."""
+    unit, scale = ("%", 100) if percent else ("", 1)
+    print(f"{' / '.join(keys):44s} {'seeds':>5s} {'mean ' + unit:>8s} {'std':>6s} {'worst':>7s} {'seconds':>8s}")
+    for group, n, mean, std, worst, seconds in summary(latest(records, keys), keys, figure, scale):
+        print(f"{' / '.join(group):44s} {n:5d} {mean:8.2f} {std:6.2f} {worst:7.2f} {seconds:8.1f}")

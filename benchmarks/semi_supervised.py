@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 from data import celeba, mnist, svhn
-from report import append, machine, parsed, parser, peak_memory, read, table
+from report import append, latest, machine, parsed, parser, peak_memory, read, table
 from rivals import CLASSIFIERS, TAKES_IMAGES
 from sklearn.datasets import load_digits
 
@@ -123,10 +123,10 @@ def run(data, method, draw, **settings):
 def over_attributes(records):
     """Replace the records of one draw's attributes by their mean."""
     groups = {}
-    for record in records:
-        groups.setdefault((record["data"].split("/")[0], record["method"], record["seed"]), []).append(record)
+    for record in latest(records, ("data", "method")):
+        groups.setdefault((record["data"].split("/")[0], record["method"], record["seed"], record["gpu"]), []).append(record)
     means = {key: {name: np.mean([r[name] for r in rows]) for name in ("error", "seconds")} for key, rows in groups.items()}
-    return [{"data": data, "method": method, "seed": seed, **mean} for (data, method, seed), mean in means.items()]
+    return [{**dict(zip(("data", "method", "seed", "gpu"), key, strict=True)), **mean} for key, mean in means.items()]
 
 
 def main():

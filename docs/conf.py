@@ -1,6 +1,7 @@
 """Configuration of the documentation: ``python -m sphinx -W -b html docs docs/_build/html``."""
 
 import os
+import sys
 from pathlib import Path
 
 from sphinx_gallery.sorting import FileNameSortKey
@@ -8,6 +9,11 @@ from sphinx_gallery.sorting import FileNameSortKey
 import skganem
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import tables  # noqa: E402
+
+tables.write(ROOT / "docs" / "generated" / "tables")
 
 project = "skganem"
 author = "the skganem developers"

@@ -85,9 +85,14 @@ class GeneratedSamplesDisplay(_Display):
         Raises
         ------
         ValueError
-            If the estimator was fitted to plain rows.
+            If the estimator can't sample, or was fitted to plain rows.
         """
         check_is_fitted(estimator)
+        if not hasattr(estimator, "sample"):
+            raise ValueError(
+                f"{type(estimator).__name__} has no sample: give a GANEMClustering or a GANEMSemiSupervisedClassifier; of a "
+                "pipeline, the step that is one."
+            )
         if estimator.image_shape_ is None:
             raise ValueError(f"{type(estimator).__name__} was fitted to rows, which are no images.")
         labels = getattr(estimator, "classes_", np.arange(len(estimator.weights_)))
@@ -105,7 +110,7 @@ class GeneratedSamplesDisplay(_Display):
         ax : matplotlib Axes, default=None
             None makes new ones.
         cmap : str or matplotlib Colormap, default="gray_r"
-            Colours of images with one channel.
+            Colours of images that are not in colour: with one channel, or with the mean of two or of five and more.
 
         Returns
         -------
@@ -116,10 +121,12 @@ class GeneratedSamplesDisplay(_Display):
         images = np.asarray(self.images, dtype=float)
         low, high = images.min(), images.max()
         images = (images - low) / ((high - low) or 1.0)
+        if images.ndim == 5 and images.shape[4] not in (3, 4):
+            images = images.mean(axis=4)
         n_clusters, n_samples, height, width = images.shape[:4]
         framed = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1), *((0, 0),) * (images.ndim - 4)))
         mosaic = np.moveaxis(framed, 2, 1).reshape(n_clusters * (height + 2), n_samples * (width + 2), *images.shape[4:])
-        ax.imshow(mosaic.squeeze(-1) if mosaic.shape[-1:] == (1,) and mosaic.ndim == 3 else mosaic, cmap=cmap)
+        ax.imshow(mosaic, cmap=cmap)
         middle = (height + 2) * (np.arange(n_clusters) + 0.5) - 0.5
         ax.set(xticks=[], yticks=middle, yticklabels=list(self.labels), ylabel="cluster")
         return self

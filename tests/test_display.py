@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from sklearn.pipeline import make_pipeline
 
 from skganem import GANEMClustering, GANEMSemiSupervisedClassifier, GANEMTransformer
 from skganem.display import ClusterConfusionDisplay, EMHistoryDisplay, FeatureMapDisplay, GeneratedSamplesDisplay
@@ -43,10 +44,20 @@ def test_colour_images_are_drawn_in_colour():
     assert display.ax_.images[0].get_array().shape == (20, 36, 3)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_images_of_other_channels_are_drawn_by_their_mean(channels):
+    images = np.random.default_rng(0).uniform(size=(2, 3, 8, 10, channels))
+    shown = GeneratedSamplesDisplay(images, [0, 1]).plot().ax_.images[0].get_array()
+    scaled = (images - images.min()) / np.ptp(images)
+    np.testing.assert_allclose(shown[1:9, 1:11], scaled[0, 0].mean(axis=-1))
+
+
 def test_rows_are_no_images(blobs):
     model = GANEMClustering(3, recipe=fast_recipe(), random_state=0).fit(blobs[0])
     with pytest.raises(ValueError, match="fitted to rows"):
         GeneratedSamplesDisplay.from_estimator(model)
+    with pytest.raises(ValueError, match="Pipeline has no sample"):
+        GeneratedSamplesDisplay.from_estimator(make_pipeline(model))
 
 
 def test_history(blobs):
