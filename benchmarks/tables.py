@@ -12,7 +12,9 @@ LEFT_OUT = ("mnist-dev", "digits-few")
 
 
 def list_table(header, rows):
-    """Return a table in reStructuredText."""
+    """Return a table in reStructuredText, or a word where there would be none."""
+    if not rows:
+        return "No records yet.\n"
     lines = [".. list-table::", "   :header-rows: 1", ""]
     for row in (header, *rows):
         lines += [f"   {'* -' if i == 0 else '  -'} {cell}" for i, cell in enumerate(row)]
