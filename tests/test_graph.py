@@ -66,3 +66,15 @@ def test_more_components_than_clusters():
     labels = cut(X, 1)
     assert (labels == 0).all()
     assert set(np.unique(cut(X, 2, 10))) <= {-1, 0, 1}
+
+
+def test_affinity_is_what_two_nodes_share():
+    X = torch.rand(200, 3, generator=torch.Generator().manual_seed(0))
+    found = graph.neighbours(X, 6).numpy()
+    affinity = graph.affinity(found).toarray()
+    within = [{i, *row} for i, row in enumerate(found.tolist())]
+    expected = [
+        [(len(a & b) / len(a | b)) ** 2 if i != j and (i in b or j in a) else 0.0 for j, b in enumerate(within)]
+        for i, a in enumerate(within)
+    ]
+    np.testing.assert_allclose(affinity, expected)

@@ -47,10 +47,18 @@ def neighbours(points: Tensor, k: int) -> Tensor:
 
 
 def affinity(found: np.ndarray) -> sp.csr_array:
-    """Make the symmetric affinity matrix (n, n) of a graph given by neighbours (n, k): 1 if mutual, 1/2 if one-sided."""
+    """Make the symmetric affinity matrix (n, n) of a graph given by neighbours (n, k).
+
+    Two nodes are linked if one is a neighbour of the other. The link's weight is the square of the Jaccard index of their
+    neighbourhoods, each with its own node: those inside a group share most neighbours, those on either side of a gap few.
+    """
     n, k = found.shape
     one_sided = sp.csr_array((np.ones(n * k), found.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
-    return (one_sided + one_sided.T) * 0.5
+    links = sp.coo_array(one_sided + one_sided.T)
+    within = sp.csr_array(one_sided + sp.eye_array(n))
+    pieces = zip(np.array_split(links.row, 64), np.array_split(links.col, 64), strict=True)  # all at once take much memory
+    shared = np.concatenate([within[rows].multiply(within[columns]).sum(axis=1) for rows, columns in pieces])
+    return sp.csr_array((np.square(shared / (2 * (k + 1) - shared)), (links.row, links.col)), shape=(n, n))
 
 
 def diffusion_map(graph: sp.csr_array, n_vectors: int, seed: int) -> np.ndarray:
@@ -130,9 +138,10 @@ def partition(graph: sp.csr_array, n_clusters: int, seed: int) -> tuple[np.ndarr
 def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int) -> np.ndarray:
     """Join the parts of a graph, two at a time, until `n_clusters` are left.
 
-    The two are those between which the affinity is the largest share of all the affinity that the smaller one has: the cut
-    between what is left is thin for both sides. A fragment, less than a tenth of an even share of the nodes, is joined first:
-    thin as its cut may be, it is not one of the clusters.
+    The two are those with the largest affinity W / (n sqrt(n')), where n <= n' are their sizes. With n' to the power 0, a
+    large part would take in everything around it where groups overlap; with the power 1 (average linkage), what is left would
+    tend to be of even size. A fragment, less than a tenth of an even share of the nodes, is joined first: thin as its cut may
+    be, it is not one of the clusters.
 
     Parameters
     ----------
@@ -144,19 +153,17 @@ def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int) -> np.ndarr
     inside = np.flatnonzero(labels >= 0)
     parts, codes, sizes = np.unique(labels[inside], return_inverse=True, return_counts=True)
     member = sp.csr_array((np.ones(len(inside)), (inside, codes)), shape=(len(labels), len(parts)))
-    between = (member.T @ graph @ member).toarray()
-    volumes, group = member.T @ graph.sum(axis=1), np.arange(len(parts))
+    between, group = (member.T @ graph @ member).toarray(), np.arange(len(parts))
     while len(sizes) > n_clusters:
-        share = between / np.maximum(np.minimum.outer(volumes, volumes), 1e-12)
-        np.fill_diagonal(share, -1.0)
+        closeness = between / (np.minimum.outer(sizes, sizes) * np.sqrt(np.maximum.outer(sizes, sizes)))
+        np.fill_diagonal(closeness, -1.0)
         least = sizes.argmin()
         fragment = sizes[least] < FRAGMENT * len(inside) / n_clusters
-        i, j = (least, share[least].argmax()) if fragment else np.unravel_index(share.argmax(), share.shape)
+        i, j = (least, closeness[least].argmax()) if fragment else np.unravel_index(closeness.argmax(), closeness.shape)
         i, j = min(i, j), max(i, j)
-        for values in (between, between.T, volumes, sizes):
+        for values in (between, between.T, sizes):
             values[i] += values[j]
-        between = np.delete(np.delete(between, j, 0), j, 1)
-        volumes, sizes = np.delete(volumes, j), np.delete(sizes, j)
+        between, sizes = np.delete(np.delete(between, j, 0), j, 1), np.delete(sizes, j)
         group = np.where(group == j, i, group - (group > j))
     found = np.full(len(labels), -1)
     found[inside] = group[codes]
