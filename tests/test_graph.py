@@ -78,3 +78,10 @@ def test_affinity_is_what_two_nodes_share():
         for i, a in enumerate(within)
     ]
     np.testing.assert_allclose(affinity, expected)
+
+
+def test_an_island_of_two_neighbourhoods_is_no_cluster():
+    """Three groups that hardly touch, and 25 points far away: with 15 neighbours, chance makes such islands."""
+    X, y = make_blobs([200, 200, 200, 25], centers=[[0, 0], [5, 0], [0, 5], [9, 9]], random_state=0)
+    labels = cut(X, 3)
+    assert clustering_error(y[y < 3], labels[y < 3]) < 0.03

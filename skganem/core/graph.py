@@ -15,8 +15,8 @@ from torch import Tensor
 
 BLOCK = 1024
 TIME = 24
-#: Parts that k-means makes of a graph, for each cluster; the part of an even share below which one is a fragment.
-SEGMENTS, FRAGMENT = 3, 0.1
+#: Parts that k-means makes of a graph, for each cluster.
+SEGMENTS = 3
 N_SCORE_NEIGHBORS, N_SCORE_VECTORS = 10, 32
 
 
@@ -140,8 +140,7 @@ def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int) -> np.ndarr
 
     The two are those with the largest affinity W / (n sqrt(n')), where n <= n' are their sizes. With n' to the power 0, a
     large part would take in everything around it where groups overlap; with the power 1 (average linkage), what is left would
-    tend to be of even size. A fragment, less than a tenth of an even share of the nodes, is joined first: thin as its cut may
-    be, it is not one of the clusters.
+    tend to be of even size. A fragment is joined first: thin as its cut may be, it is not one of the clusters (`smallest`).
 
     Parameters
     ----------
@@ -158,7 +157,7 @@ def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int) -> np.ndarr
         closeness = between / (np.minimum.outer(sizes, sizes) * np.sqrt(np.maximum.outer(sizes, sizes)))
         np.fill_diagonal(closeness, -1.0)
         least = sizes.argmin()
-        fragment = sizes[least] < FRAGMENT * len(inside) / n_clusters
+        fragment = sizes[least] < smallest(graph, n_clusters)
         i, j = (least, closeness[least].argmax()) if fragment else np.unravel_index(closeness.argmax(), closeness.shape)
         i, j = min(i, j), max(i, j)
         for values in (between, between.T, sizes):
@@ -168,6 +167,16 @@ def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int) -> np.ndarr
     found = np.full(len(labels), -1)
     found[inside] = group[codes]
     return found
+
+
+def smallest(graph: sp.csr_array, n_clusters: int) -> float:
+    """Return how many nodes a part must have to be no fragment.
+
+    A tenth of an even share; and, up to half of it, twice the links of a node: nodes that are linked to a dozen others each can
+    be an island by chance if they are not many more.
+    """
+    n = graph.shape[0]
+    return max(0.1 * n / n_clusters, min(2 * graph.nnz / n, 0.5 * n / n_clusters))
 
 
 def kmeans(points: np.ndarray, n_clusters: int, seed: int, n_init: int = 10) -> np.ndarray:
