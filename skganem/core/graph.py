@@ -176,7 +176,7 @@ def smallest(graph: sp.csr_array, n_clusters: int) -> float:
     be an island by chance if they are not many more.
     """
     n = graph.shape[0]
-    return max(0.1 * n / n_clusters, min(2 * graph.nnz / n, 0.5 * n / n_clusters))
+    return float(max(0.1 * n / n_clusters, min(2 * graph.nnz / n, 0.5 * n / n_clusters)))
 
 
 def kmeans(points: np.ndarray, n_clusters: int, seed: int, n_init: int = 10) -> np.ndarray:
