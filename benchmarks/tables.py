@@ -1,6 +1,5 @@
-"""The tables of the documentation, made of the records in ``benchmarks/results``, into a folder."""
+"""The tables of the documentation, made of the records in ``benchmarks/results``; run, it renews those of the README."""
 
-import argparse
 from pathlib import Path
 
 from report import latest, read, summary
@@ -55,6 +54,53 @@ def tables():
     return made
 
 
+#: The tables of the README: the columns' methods, and the rows' names with the records they are made of.
+CLUSTERING = (
+    ("GAN-EM", "UMAP + GMM", "UMAP + HDBSCAN", "PCA + GMM", "KMeans"),
+    {
+        "MNIST, 10,000 training images": ("mnist-10k", 10),
+        "MNIST, 100 to 1000 images of each digit": ("mnist-imbalanced", 10),
+        "digits, 1797 images 8x8": ("digits", 10),
+        "the same as rows of 64 values": ("digits-rows", 10),
+    },
+)
+FEW_LABELS = (
+    ("GAN-EM", "LabelSpreading", "SelfTraining(SVC)"),
+    {"digits, half of the images, 5 labels a class": ("digits",), "MNIST, 10,000 images, 10 labels a class": ("mnist-100",)},
+)
+
+
+def cell(n, mean, worst, bold):
+    """Return mean and worst of n runs as text."""
+    text = f"**{mean:.1f}**, {worst:.1f}" if bold else f"{mean:.1f}, {worst:.1f}"
+    return text if n == 5 else f"{text} ({n} runs)"
+
+
+def headline(records, keys, methods, rows):
+    """Return a table of mean and worst error of each method, the best mean in bold."""
+    on_cpu = [record for record in latest(records, (*keys, "method")) if record["gpu"] is None]
+    found = {group: (n, mean, worst) for group, n, mean, _, worst, _ in summary(on_cpu, (*keys, "method"), "error")}
+    cells = []
+    for name, which in rows.items():
+        row = [found.get((*map(str, which), method)) for method in methods]
+        best = min((figures[1] for figures in row if figures), default=None)
+        cells.append((name, *(cell(*figures, bold=figures[1] == best) if figures else "" for figures in row)))
+    return list_table(("data", *methods), cells)
+
+
+def readme(text):
+    """Return the text of the README with its tables made anew."""
+    clustering, few_labels = (read(RESULTS / f"{name}.jsonl") for name in ("clustering", "semi_supervised"))
+    made = {
+        "clustering": headline(clustering, ("data", "k"), *CLUSTERING),
+        "few-labels": headline(few_labels, ("data",), *FEW_LABELS),
+    }
+    for name, table in made.items():
+        begin, end = f".. {name}-begin\n", f".. {name}-end\n"
+        text = f"{text.split(begin)[0]}{begin}\n{table}\n{end}{text.split(end)[1]}"
+    return text
+
+
 def write(folder):
     """Write each table to a file of a folder."""
     folder = Path(folder)
@@ -64,6 +110,5 @@ def write(folder):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder")
-    write(parser.parse_args().folder)
+    path = Path(__file__).parent.parent / "README.rst"
+    path.write_text(readme(path.read_text()))

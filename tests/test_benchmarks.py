@@ -1,5 +1,6 @@
 """The benchmark for machines with a GPU runs to its end on a CPU, and writes what it measured."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -13,6 +14,15 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 def records(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_readme_shows_what_was_measured(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    tables = importlib.import_module("tables")
+    text = (BENCHMARKS.parent / "README.rst").read_text()
+    assert text == tables.readme(text), "run python benchmarks/tables.py"
+    changed = text.replace("**, ", "**, 9")
+    assert changed != text == tables.readme(changed)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -154,7 +154,8 @@ def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int) -> np.ndarr
     member = sp.csr_array((np.ones(len(inside)), (inside, codes)), shape=(len(labels), len(parts)))
     between, group = (member.T @ graph @ member).toarray(), np.arange(len(parts))
     while len(sizes) > n_clusters:
-        closeness = between / (np.minimum.outer(sizes, sizes) * np.sqrt(np.maximum.outer(sizes, sizes)))
+        # Where no part is linked to another, the smallest are joined.
+        closeness = (between + 1e-12) / (np.minimum.outer(sizes, sizes) * np.sqrt(np.maximum.outer(sizes, sizes)))
         np.fill_diagonal(closeness, -1.0)
         least = sizes.argmin()
         fragment = sizes[least] < smallest(graph, n_clusters)
