@@ -39,7 +39,7 @@ RANGES = {
     "decay": (TINY, INF), "sharpening": (TINY, INF), "representation_rate": (TINY, INF), "temperature": (TINY, INF),
     "r1_gamma": (0, INF), "e_strength": (0, INF), "generated": (0, INF), "consistency": (0, INF),
 }  # fmt: skip
-OPTIONAL = ("decay", "e_epsilon", "lipschitz", "augmentation", "representation_steps")
+OPTIONAL = ("decay", "e_epsilon", "lipschitz", "augmentation")
 #: Choices that are a name, and nothing else.
 NAMED = ("optimizer", "init")
 
@@ -111,9 +111,9 @@ class Recipe:
         on them is at most this (Section 5.3). None mixes labelled samples into every batch.
     core : float
         The share of each part of the graph, nearest to its centre, whose labels spread to the rest.
-    representation_steps : int or None
+    representation_steps : int
         Batches of the self-supervised training of the encoder, which gives the graph its distances (images with an
-        augmentation and ``init="graph"`` only). None makes 60 passes over the data, but 400 batches at least and 800 at most.
+        augmentation and ``init="graph"`` only).
     representation_batch_size, representation_rate, temperature : int, float, float
         Its batch size, learning rate and NT-Xent temperature.
     n_neighbors : int
@@ -154,7 +154,7 @@ class Recipe:
     sharpening: float = 2.0
     e_epsilon: float | None = None
     core: float = 0.2
-    representation_steps: int | None = None
+    representation_steps: int = 800
     representation_batch_size: int = 256
     representation_rate: float = 4e-3
     temperature: float = 0.5
@@ -170,8 +170,6 @@ class Recipe:
                 raise ValueError(f"{name} must be one of {', '.join(sorted(known))}, got {value!r}.")
         for name, least in LEAST.items():
             value = getattr(self, name)
-            if value is None and name in OPTIONAL:
-                continue
             if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name} must be an int of {least} or more, got {value!r}.")
         for name, (low, high) in RANGES.items():

@@ -16,7 +16,6 @@ from skganem.core.recipe import Recipe
 from skganem.core.runtime import autocast, seeded
 
 N_PROJECTED = 64
-PASSES = 60
 
 
 def learn_features(
@@ -37,7 +36,7 @@ def learn_features(
     list of float
         The loss of each step.
     """
-    encoder, n_steps = model.add_encoder(), steps(recipe, len(source))
+    encoder, n_steps = model.add_encoder(), recipe.representation_steps
     head = projection_head(model.e_net.n_features, rng.initial_seed()).to(model.device)
     parameters = [*encoder.parameters(), *head.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=recipe.representation_rate, betas=(0.9, 0.99), fused=True)
@@ -60,13 +59,6 @@ def learn_features(
         losses.append(loss.detach())
     encoder.eval()
     return [float(loss) for loss in losses]
-
-
-def steps(recipe: Recipe, n: int) -> int:
-    """Return the number of batches from which the encoder learns, given n images."""
-    if recipe.representation_steps is not None:
-        return recipe.representation_steps
-    return min(max(PASSES * n // recipe.representation_batch_size, 400), 800)
 
 
 def projection_head(n_features: int, seed: int) -> nn.Sequential:
