@@ -11,13 +11,14 @@ import torch
 from scipy.cluster.vq import kmeans2
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+from scipy.spatial.distance import cdist
 from torch import Tensor
 
 BLOCK = 1024
 TIME = 24
 #: Parts that k-means makes of a graph, for each cluster.
 SEGMENTS = 3
-N_SCORE_NEIGHBORS, N_SCORE_VECTORS = 10, 32
+N_SCORE_NEIGHBORS, N_SCORE_VECTORS, N_JUDGED = 10, 32, 3000
 
 
 def nearest(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -108,11 +109,19 @@ def leading_eigenpairs(matrix: sp.csr_array, k: int, seed: int) -> tuple[np.ndar
     return values, vectors
 
 
-def partition(graph: sp.csr_array, n_clusters: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a graph into parts by spectral clustering.
+def partition(graph: sp.csr_array, points: Tensor, n_clusters: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the neighbour graph of points into parts by spectral clustering.
 
-    k-means in the diffusion map makes parts of even size. So it is asked for more parts than clusters, which are then joined
-    where the graph is thickest: clusters may differ in size.
+    k-means in the diffusion map makes parts of even size, which is wrong where clusters differ in size. So it is asked for
+    more parts, too, which are then joined where the graph is thickest. Of the two partitions, the one with the greater
+    silhouette is taken.
+
+    Parameters
+    ----------
+    graph : sparse array of shape (n, n)
+    points : Tensor of shape (n, d)
+    n_clusters : int
+    seed : int
 
     Returns
     -------
@@ -123,16 +132,46 @@ def partition(graph: sp.csr_array, n_clusters: int, seed: int) -> tuple[np.ndarr
     """
     if n_clusters == 1:
         return np.zeros(graph.shape[0], dtype=np.int64), np.zeros(graph.shape[0])
-    points = diffusion_map(graph, min(2 * n_clusters, graph.shape[0]), seed)
-    placed = points.any(axis=1)
-    labels, eccentricity = np.full(len(points), -1), np.ones(len(points))
-    labels[placed] = kmeans(points[placed], min(SEGMENTS * n_clusters, int(placed.sum())), seed)
-    labels = joined(graph, labels, n_clusters)
+    embedding = diffusion_map(graph, min(2 * n_clusters, graph.shape[0]), seed)
+    even = spectral_parts(embedding, n_clusters, seed, n_init=20)
+    fine = spectral_parts(embedding, SEGMENTS * n_clusters, seed, n_init=5)
+    candidates = (even, joined(graph, fine, n_clusters))
+    some = np.linspace(0, len(points) - 1, min(len(points), N_JUDGED)).astype(int)
+    spread = spread_out(points[torch.from_numpy(some)])
+    labels = max(candidates, key=lambda parts: silhouette(spread, parts[some]))
+    eccentricity = np.ones(len(embedding))
     for part in (np.flatnonzero(labels == i) for i in range(n_clusters)):
         if len(part):
-            distance = np.linalg.norm(points[part] - np.median(points[part], axis=0), axis=1)
+            distance = np.linalg.norm(embedding[part] - np.median(embedding[part], axis=0), axis=1)
             eccentricity[part[np.argsort(distance, kind="stable")]] = np.arange(len(part)) / len(part)
     return labels, eccentricity
+
+
+def spectral_parts(embedding: np.ndarray, n_parts: int, seed: int, n_init: int) -> np.ndarray:
+    """Return the parts (n,) that k-means makes of a diffusion map (n, m); -1 where a row of it is 0."""
+    placed = embedding.any(axis=1)
+    labels = np.full(len(embedding), -1)
+    labels[placed] = kmeans(embedding[placed], min(n_parts, int(placed.sum())), seed, n_init)
+    return labels
+
+
+def silhouette(points: np.ndarray, labels: np.ndarray) -> float:
+    """Return the silhouette (Rousseeuw 1987) of points (n, d) by their labels (n,), 0 if all have one label.
+
+    It is the mean over the parts of each part's mean: the large ones do not outvote the small ones. A point by itself has
+    silhouette 0.
+    """
+    kinds, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if len(kinds) == 1:
+        return 0.0
+    member = np.eye(len(kinds))[codes]
+    totals = np.concatenate([cdist(block, points) @ member for block in np.array_split(points, 1 + len(points) // BLOCK)])
+    own = totals[np.arange(len(points)), codes] / np.maximum(counts[codes] - 1, 1)
+    means = totals / counts
+    means[np.arange(len(points)), codes] = np.inf
+    other = means.min(axis=1)
+    each = np.where(counts[codes] == 1, 0.0, (other - own) / np.maximum(np.maximum(own, other), 1e-12))
+    return float((each @ member / counts).mean())
 
 
 def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int) -> np.ndarray:

@@ -74,14 +74,17 @@ class NeighbourGraph:
         """The symmetric affinity matrix (m, m) of the members."""
         return graph.affinity(self.among_members.numpy())
 
+    @cached_property
+    def features(self) -> Tensor:
+        """The members' coordinates (m, d) without an image's pixels."""
+        return self._points[:, : self._points.shape[1] - self._n_pixels]
+
     @property
     def affinity_by_features(self) -> sp.csr_array:
         """The affinity matrix (m, m) of the members' neighbours by features alone: that of rows is the same."""
         if not self._n_pixels:
             return self.affinity
-        features = self._points.clone()
-        features[:, -self._n_pixels :] = 0.0
-        return graph.affinity(graph.neighbours(features, self.among_members.shape[1]).cpu().numpy())
+        return graph.affinity(graph.neighbours(self.features, self.among_members.shape[1]).cpu().numpy())
 
     def spread(self, member_w: Tensor) -> Tensor:
         """Give every sample the mean w of its neighbours and, where it has one, its own: (m, K) to (n, K)."""
@@ -110,7 +113,8 @@ def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int, cor
     The graph is cut by features alone. The part `core` of each cluster that is nearest to its centre keeps its label; the
     others take theirs from the cores through the graph, and are the less certain the farther they lie from one (`propagated`).
     """
-    labels, eccentricity = graph.partition(neighbour_graph.affinity_by_features, n_clusters, seed)
+    by_features = neighbour_graph.affinity_by_features
+    labels, eccentricity = graph.partition(by_features, neighbour_graph.features, n_clusters, seed)
     central = np.flatnonzero((labels >= 0) & (eccentricity < core))
     known, codes = neighbour_graph.members[torch.from_numpy(central)], torch.from_numpy(labels[central])
     return propagated(neighbour_graph, known, codes, n_clusters)
