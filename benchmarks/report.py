@@ -4,6 +4,7 @@ import argparse
 import json
 import platform
 import resource
+import subprocess
 import sys
 from pathlib import Path
 
@@ -36,7 +37,23 @@ def machine():
     """Describe the software and hardware that a run ran on."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     versions = {"python": platform.python_version(), "torch": torch.__version__, "sklearn": sklearn.__version__}
-    return {**versions, "skganem": skganem.__version__, "threads": torch.get_num_threads(), "cpu": cpu_name(), "gpu": gpu}
+    return {
+        **versions,
+        "skganem": skganem.__version__,
+        "commit": commit(),
+        "threads": torch.get_num_threads(),
+        "cpu": cpu_name(),
+        "gpu": gpu,
+    }
+
+
+def commit():
+    """Return the name of this checkout's commit, with "-dirty" after it if files were changed since; None outside of one."""
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, check=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def cpu_name():
