@@ -50,7 +50,7 @@ def neighbours(points: Tensor, k: int) -> Tensor:
 def affinity(found: np.ndarray) -> sp.csr_array:
     """Make the symmetric affinity matrix (n, n) of a graph given by neighbours (n, k).
 
-    Two nodes are linked if one is a neighbour of the other. The link's weight is the square of the Jaccard index of their
+    Two nodes are linked if one is a neighbour of the other. The link's weight is the Jaccard index of their
     neighbourhoods, each with its own node: those inside a group share most neighbours, those on either side of a gap few.
     """
     n, k = found.shape
@@ -59,7 +59,7 @@ def affinity(found: np.ndarray) -> sp.csr_array:
     within = sp.csr_array(one_sided + sp.eye_array(n))
     pieces = zip(np.array_split(links.row, 64), np.array_split(links.col, 64), strict=True)  # all at once take much memory
     shared = np.concatenate([within[rows].multiply(within[columns]).sum(axis=1) for rows, columns in pieces])
-    return sp.csr_array((np.square(shared / (2 * (k + 1) - shared)), (links.row, links.col)), shape=(n, n))
+    return sp.csr_array((shared / (2 * (k + 1) - shared), (links.row, links.col)), shape=(n, n))
 
 
 def diffusion_map(graph: sp.csr_array, n_vectors: int, seed: int) -> np.ndarray:
@@ -158,8 +158,8 @@ def spectral_parts(embedding: np.ndarray, n_parts: int, seed: int, n_init: int) 
 def silhouette(points: np.ndarray, labels: np.ndarray) -> float:
     """Return the silhouette (Rousseeuw 1987) of points (n, d) by their labels (n,), 0 if all have one label.
 
-    It is the mean over the parts of each part's mean: the large ones do not outvote the small ones. A point by itself has
-    silhouette 0.
+    It is the average of two means: over the points, in which large parts outvote small ones, and over the parts, in which
+    small ones count for as much. A point by itself has silhouette 0.
     """
     kinds, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if len(kinds) == 1:
@@ -171,7 +171,7 @@ def silhouette(points: np.ndarray, labels: np.ndarray) -> float:
     means[np.arange(len(points)), codes] = np.inf
     other = means.min(axis=1)
     each = np.where(counts[codes] == 1, 0.0, (other - own) / np.maximum(np.maximum(own, other), 1e-12))
-    return float((each @ member / counts).mean())
+    return float(each.mean() + (each @ member / counts).mean()) / 2
 
 
 def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int) -> np.ndarray:
