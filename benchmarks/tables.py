@@ -77,10 +77,11 @@ def cell(n, mean, worst, bold):
 
 
 def headline(records, keys, methods, rows):
-    """Return a table of mean and worst error of each method, the best mean in bold."""
+    """Return a table of mean and worst error of each method, the best mean in bold; rows that lack the first one are left out."""
     on_cpu = [record for record in latest(records, (*keys, "method")) if record["gpu"] is None]
     found = {group: (n, mean, worst) for group, n, mean, _, worst, _ in summary(on_cpu, (*keys, "method"), "error")}
-    cells = []
+    cells, rows = [], {name: which for name, which in rows.items() if (*map(str, which), methods[0]) in found}
+    methods = [method for method in methods if any((*map(str, which), method) in found for which in rows.values())]
     for name, which in rows.items():
         row = [found.get((*map(str, which), method)) for method in methods]
         best = min((figures[1] for figures in row if figures), default=None)
