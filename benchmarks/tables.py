@@ -77,7 +77,7 @@ def cell(n, mean, worst, bold):
 
 
 def headline(records, keys, methods, rows):
-    """Return a table of mean and worst error of each method, the best mean in bold; rows that lack the first one are left out."""
+    """Return a table of mean and worst error of each method, the best in bold; rows without the first one are left out."""
     on_cpu = [record for record in latest(records, (*keys, "method")) if record["gpu"] is None]
     found = {group: (n, mean, worst) for group, n, mean, _, worst, _ in summary(on_cpu, (*keys, "method"), "error")}
     cells, rows = [], {name: which for name, which in rows.items() if (*map(str, which), methods[0]) in found}
