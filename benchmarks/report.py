@@ -88,6 +88,15 @@ def latest(records, keys):
     return list(kept.values())
 
 
+def over_attributes(records):
+    """Replace the records of one draw's attributes by their mean."""
+    groups = {}
+    for record in latest(records, ("data", "method")):
+        groups.setdefault((record["data"].split("/")[0], record["method"], record["seed"], record["gpu"]), []).append(record)
+    means = {key: {name: np.mean([r[name] for r in rows]) for name in ("error", "seconds")} for key, rows in groups.items()}
+    return [{**dict(zip(("data", "method", "seed", "gpu"), key, strict=True)), **mean} for key, mean in means.items()]
+
+
 def summary(records, keys, figure, scale=100):
     """Return, for each group of records, its keys, how many, mean, deviation and worst of the figure, and mean seconds."""
     groups = {}

@@ -1,13 +1,13 @@
 """What one would use instead of GAN-EM: the methods that stand beside it in the tables."""
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from sklearn.base import BaseEstimator, ClassifierMixin, ClusterMixin
 from sklearn.cluster import HDBSCAN, KMeans, SpectralClustering
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import LabelEncoder
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from sklearn.svm import SVC
 
@@ -42,26 +42,13 @@ class UMAPHDBSCAN(ClusterMixin, BaseEstimator):
 def clustpy(name, k, seed):
     """Return a deep clustering of the package ClustPy, with its defaults, on values from 0 to 1."""
     from clustpy import deep
-    from sklearn.preprocessing import MinMaxScaler
 
-    values_as_one = FeaturesAsOne(MinMaxScaler())
-    return make_pipeline(values_as_one, getattr(deep, name)(k, random_state=seed))
+    return make_pipeline(FunctionTransformer(from_0_to_1), getattr(deep, name)(k, random_state=seed))
 
 
-class FeaturesAsOne(BaseEstimator):
+def from_0_to_1(X):
     """Scale all features by one common range."""
-
-    def __init__(self, scaler):
-        self.scaler = scaler
-
-    def fit(self, X, y=None):
-        """Measure the range."""
-        self.scaler.fit(X.reshape(-1, 1))
-        return self
-
-    def transform(self, X):
-        """Scale."""
-        return self.scaler.transform(X.reshape(-1, 1)).reshape(X.shape)
+    return (X - X.min()) / np.ptp(X)
 
 
 CLUSTERERS = {
@@ -86,9 +73,10 @@ class SupervisedNetwork(ClassifierMixin, BaseEstimator):
     def fit(self, X, y):
         """Learn from the images (n, h, w) or (n, h, w, c) whose y is not -1."""
         known = y != -1
-        self.classes_, self.device_ = LabelEncoder().fit(y[known]).classes_, resolve_device(self.device)
+        self.classes_, codes = np.unique(y[known], return_inverse=True)
+        self.device_ = resolve_device(self.device)
         self.shape_ = (1 if X.ndim == 3 else X.shape[3], *X.shape[1:3])
-        labels = torch.from_numpy(LabelEncoder().fit_transform(y[known])).to(self.device_)
+        labels = torch.from_numpy(codes).to(self.device_)
         rows = X[known].reshape(known.sum(), -1)
         self.scaling_ = Scaling.of(rows, self.shape_)
         source = Source(rows, self.shape_, self.scaling_, self.device_)
@@ -112,7 +100,7 @@ class SupervisedNetwork(ClassifierMixin, BaseEstimator):
     def predict(self, X):
         """Return the classes of images."""
         source = Source(X.reshape(len(X), -1), self.shape_, self.scaling_, self.device_)
-        logits = [F.log_softmax(self.net_(source.batch(part)), 1) for part in torch.arange(len(X)).split(1024)]
+        logits = [self.net_(source.batch(part)) for part in torch.arange(len(X)).split(1024)]
         return self.classes_[torch.cat(logits).argmax(1).cpu().numpy()]
 
 

@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 from data import celeba, mnist, svhn
-from report import append, latest, machine, parsed, parser, peak_memory, read, table
+from report import append, machine, over_attributes, parsed, parser, peak_memory, read, table
 from rivals import CLASSIFIERS, TAKES_IMAGES
 from sklearn.datasets import load_digits
 
@@ -120,15 +120,6 @@ def run(data, method, draw, **settings):
     return {"data": data, "method": method, "seed": draw, **figures, **machine()}
 
 
-def over_attributes(records):
-    """Replace the records of one draw's attributes by their mean."""
-    groups = {}
-    for record in latest(records, ("data", "method")):
-        groups.setdefault((record["data"].split("/")[0], record["method"], record["seed"], record["gpu"]), []).append(record)
-    means = {key: {name: np.mean([r[name] for r in rows]) for name in ("error", "seconds")} for key, rows in groups.items()}
-    return [{**dict(zip(("data", "method", "seed", "gpu"), key, strict=True)), **mean} for key, mean in means.items()]
-
-
 def main():
     """Run what the command line asks for."""
     asked = parser(__doc__, "semi_supervised")
@@ -137,7 +128,7 @@ def main():
     asked.add_argument("--table", action="store_true", help="only print the table of the file")
     arguments = parsed(asked)
     if not arguments.table:
-        names = [name for asked in arguments.data for name in DATA if name == asked or name.startswith(f"{asked}/")]
+        names = [name for wanted in arguments.data for name in DATA if name == wanted or name.startswith(f"{wanted}/")]
         for data in names:
             for draw in arguments.seeds:
                 for method in arguments.methods:

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from report import latest, read, summary
-from semi_supervised import over_attributes
+from report import latest, over_attributes, read, summary
 
 RESULTS = Path(__file__).parent / "results"
 #: Data on which defaults were chosen, and trials: their figures belong in no table of results.
@@ -45,12 +44,11 @@ def tables():
         made[name] = list_table(("data", "K", "method", *STATISTICS), rows)
     rows = figures(over_attributes(read(RESULTS / "semi_supervised.jsonl")), ("data", "method"), "error")
     made["semi_supervised"] = list_table(("data", "method", *STATISTICS), rows)
-    if (RESULTS / "features.jsonl").exists():
-        features = read(RESULTS / "features.jsonl")
-        made["features"] = list_table(("data", "method", *STATISTICS), figures(features, ("data", "method"), "error"))
-        clusters = [record for record in features if "clustering_error" in record]
-        rows = figures(clusters, ("data", "method"), "clustering_error")
-        made["feature_clusters"] = list_table(("data", "method", *STATISTICS), rows)
+    features = read(RESULTS / "features.jsonl")
+    made["features"] = list_table(("data", "method", *STATISTICS), figures(features, ("data", "method"), "error"))
+    clusters = [record for record in features if "clustering_error" in record]
+    rows = figures(clusters, ("data", "method"), "clustering_error")
+    made["feature_clusters"] = list_table(("data", "method", *STATISTICS), rows)
     return made
 
 
@@ -84,7 +82,7 @@ def headline(records, keys, methods, rows):
     methods = [method for method in methods if any((*map(str, which), method) in found for which in rows.values())]
     for name, which in rows.items():
         row = [found.get((*map(str, which), method)) for method in methods]
-        best = min((figures[1] for figures in row if figures), default=None)
+        best = min(figures[1] for figures in row if figures)
         cells.append((name, *(cell(*figures, bold=figures[1] == best) if figures else "" for figures in row)))
     return list_table(("data", *methods), cells)
 

@@ -191,15 +191,18 @@ def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int) -> np.ndarr
     inside = np.flatnonzero(labels >= 0)
     parts, codes, sizes = np.unique(labels[inside], return_inverse=True, return_counts=True)
     member = sp.csr_array((np.ones(len(inside)), (inside, codes)), shape=(len(labels), len(parts)))
-    between, group = (member.T @ graph @ member).toarray(), np.arange(len(parts))
+    between, group, fragment = (member.T @ graph @ member).toarray(), np.arange(len(parts)), smallest(graph, n_clusters)
     while len(sizes) > n_clusters:
         # Where no part is linked to another, the smallest are joined.
         closeness = (between + 1e-12) / (np.minimum.outer(sizes, sizes) * np.sqrt(np.maximum.outer(sizes, sizes)))
         np.fill_diagonal(closeness, -1.0)
         least = sizes.argmin()
-        fragment = sizes[least] < smallest(graph, n_clusters)
-        i, j = (least, closeness[least].argmax()) if fragment else np.unravel_index(closeness.argmax(), closeness.shape)
-        i, j = min(i, j), max(i, j)
+        at = (
+            (least, closeness[least].argmax())
+            if sizes[least] < fragment
+            else np.unravel_index(closeness.argmax(), closeness.shape)
+        )
+        i, j = sorted(at)
         for values in (between, between.T, sizes):
             values[i] += values[j]
         between, sizes = np.delete(np.delete(between, j, 0), j, 1), np.delete(sizes, j)
