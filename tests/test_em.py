@@ -199,6 +199,21 @@ def test_paper_recipe():
     assert (paper.width, paper.n_noise) == (64, 62)
 
 
+@pytest.mark.parametrize("recipe", [Recipe.paper(), Recipe.released()])
+def test_the_e_step_of_the_paper_is_equation_5(blobs, recipe, monkeypatch):
+    """Its batches are generated samples alone, each with its class and with weight 1, whatever D and the last E-net say."""
+    seen = []
+    e_loss = em.e_loss
+    monkeypatch.setattr(em, "e_loss", lambda training, parts: seen.extend(parts) or e_loss(training, parts))
+    training = training_of(blobs[0], **vars(recipe.but(m_epochs=1, e_steps=3, width=4, max_iter=2)))
+    em.expectation_maximization(training, torch.full((150, 3), 1 / 3))
+    assert len(seen) == 6
+    for x, target, weight in seen:
+        assert len(x) == recipe.e_batch_size
+        assert torch.equal(target.sort(dim=1).values, torch.tensor([0.0, 0.0, 1.0]).expand(len(x), 3))
+        assert torch.equal(weight, torch.ones(len(x)))
+
+
 # The seams
 
 

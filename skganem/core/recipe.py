@@ -198,7 +198,7 @@ class Recipe:
             max_iter=20, tol=0.0, m_epochs=5, min_m_steps=1, max_m_steps=10**9, e_steps=1000, batch_size=64,
             e_batch_size=256, width=64, generator_loss="likelihood", discriminator_loss="all", lipschitz="clip",
             optimizer="rmsprop", learning_rates=(2e-4, 2e-4, 2e-4), decay=0.98, init="uniform", augmentation=None,
-            weigh_generated=False, n_unheard=0, consistency=0.0, e_epsilon=0.0,
+            weigh_generated=False, n_unheard=0, consistency=0.0, sharpening=1.0, e_epsilon=0.0,
             networks=PAPER_NETWORKS,
         )  # fmt: skip
 
