@@ -75,7 +75,12 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         best = None
         for start, (seed, checkpoint) in enumerate(zip(seeds, checkpoints, strict=True)):
             task = context.subcontext("init", max_subtasks=problem.recipe.max_iter).call_on_fit_task_begin(estimator=self, X=X)
-            solution = fit(problem, seed, self._reporter(start, task, X), checkpoint, partial(self._tell, start))
+            try:
+                solution = fit(problem, seed, self._reporter(start, task, X), checkpoint, partial(self._tell, start))
+            except KeyboardInterrupt:  # before its first iteration
+                if best is None:
+                    raise
+                solution = replace(best, end="interrupted")
             if best is None or merit(solution) > merit(best):
                 best = solution
             so_far = partial(self._attributes, best)
@@ -83,7 +88,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
             if stop or solution.end == "interrupted":
                 break
         vars(self).update(self._attributes(best))
-        warn_about(best)
+        warn_about(best, solution.end == "interrupted")
         context.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes={})
 
     @property
@@ -247,11 +252,12 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
             self.device_ = str(self._model.device)
 
 
-def warn_about(solution):
-    """Warn about what went wrong in training."""
+def warn_about(solution, interrupted):
+    """Warn about what went wrong in training, of which this is the best solution."""
     n_iter = len(solution.history)
-    if solution.end == "interrupted":
-        warnings.warn(f"Training was interrupted; the model is that of EM iteration {n_iter}.", UserWarning, stacklevel=5)
+    if interrupted:
+        which = f"that of EM iteration {n_iter}" if solution.end == "interrupted" else "the best of the starts before"
+        warnings.warn(f"Training was interrupted; the model is {which}.", UserWarning, stacklevel=5)
     if solution.end == "diverged":
         warnings.warn(
             f"Training diverged in EM iteration {n_iter + 1}; the model is "

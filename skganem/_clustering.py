@@ -61,8 +61,9 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
     max_iter : int, default=None
         EM iterations at most. None takes the recipe's (10 in the default one).
     tol : float, default=None
-        Training ends when at most this share of the labels changes, twice in a row. None takes the recipe's (1e-3 in the
-        default one); 0 never ends early.
+        Training ends when at most this share of the labels changes, twice in a row, and no cluster is empty. Iterations before
+        the E-net hears the generator (the first 4 by default) do not count. None takes the recipe's (1e-3 in the default
+        one); 0 never ends early.
     n_init : int, default=1
         Number of restarts. The one with the highest `criterion_` is kept.
     batch_size : int, default=None
@@ -192,7 +193,8 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         ----------
         X : array-like of shape (n_samples, n_features), (n_samples, height, width) or \
                 (n_samples, height, width, channels)
-            Rows or images, of any real dtype. A NumPy array is not copied, a memory map not loaded.
+            Rows or images, of any real dtype. A NumPy array is not copied, a memory map not loaded, unless its
+            images are not contiguous, as after a transposition.
         y : None
             Ignored.
 
@@ -306,7 +308,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         Returns
         -------
         X : ndarray of shape (n_samples, n_features), or of images if fit was given images
-            Of the dtype and range of fit's X.
+            Of the dtype of fit's X (float64 for bool), and images of its range.
         y : ndarray of shape (n_samples,)
             The cluster of each sample, ascending unless `y` was given.
         """

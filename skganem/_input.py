@@ -10,8 +10,8 @@ from sklearn.utils.validation import validate_data
 from skganem.core.shapes import SMALLEST_SIDE
 
 
-def as_rows(estimator, X, *, reset, image_shape=None, y=None, min_samples=1):
-    """Validate X as scikit-learn does and return it as rows (n, d), without copying it if it is an array.
+def as_rows(estimator, X, *, reset, image_shape=None, min_samples=1):
+    """Validate X as scikit-learn does and return it as rows (n, d); an array is not copied if its images lie in one piece.
 
     Parameters
     ----------
@@ -21,8 +21,6 @@ def as_rows(estimator, X, *, reset, image_shape=None, y=None, min_samples=1):
     reset : bool
     image_shape : tuple of int or None
         What the caller says of the shape of X's rows.
-    y : array-like or None
-        Checked for its length only.
     min_samples : int
 
     Returns

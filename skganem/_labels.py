@@ -28,15 +28,13 @@ def split_labels(X, y, unlabeled):
     """
     if y is None:
         raise ValueError("This estimator requires y to be passed, but the target y is None.")
-    if not isinstance(getattr(y, "dtype", np.dtype(object)), np.dtype):  # pandas' own, whose NA would become NaN or an error
-        y = np.asarray(y, dtype=object)
-    y = column_or_1d(y, warn=True)
+    y = as_column(y)
     check_consistent_length(X, y)
     known = np.flatnonzero(~is_unlabeled(y, unlabeled))
     if len(known) == 0:
         raise ValueError("y has no labelled sample: at least one sample of each class must be labelled.")
     labels = y[known]
-    if any(label is None or label != label for label in _scalars(labels)):
+    if any(map(is_missing, _scalars(labels))):
         raise ValueError("Input y contains NaN or None. If that stands for an unknown class, set `unlabeled` to it.")
     if labels.dtype == object and len({isinstance(label, str) for label in labels.tolist()}) == 1:
         labels = np.asarray(labels.tolist())  # the unknown ones alone made the array one of objects
@@ -51,14 +49,30 @@ def split_labels(X, y, unlabeled):
     return known, np.searchsorted(classes, labels), classes
 
 
+def as_column(y):
+    """Return y as an array (n_samples,)."""
+    if not isinstance(getattr(y, "dtype", np.dtype(object)), np.dtype):  # pandas' own, whose NA would become NaN or an error
+        y = np.asarray(y, dtype=object)
+    return column_or_1d(y, warn=True)
+
+
+def is_missing(label):
+    """Tell whether a label is None, NaN or pandas' NA."""
+    try:
+        return label is None or bool(label != label)
+    except TypeError:  # NA is not comparable
+        return True
+
+
 def is_unlabeled(y, unlabeled):
     """Tell which entries of y are the marker: a bool array (n_samples,)."""
     if y.dtype == object:
         return np.array([type(label) is not bool and _same(label, unlabeled) for label in y.tolist()], dtype=bool)
     if isinstance(unlabeled, str) != (y.dtype.kind in "US"):
         return np.zeros(len(y), dtype=bool)
-    if isinstance(unlabeled, float) and np.isnan(unlabeled):
-        return np.isnan(y) if y.dtype.kind == "f" else np.zeros(len(y), dtype=bool)
+    if is_missing(unlabeled):
+        of_kind = isinstance(unlabeled, float) and y.dtype.kind == "f"
+        return np.isnan(y) if of_kind else np.zeros(len(y), dtype=bool)
     return y == unlabeled
 
 

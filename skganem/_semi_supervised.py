@@ -42,8 +42,9 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
     max_iter : int, default=None
         EM iterations at most. None takes the recipe's (10 in the default one).
     tol : float, default=None
-        Training ends when at most this share of the labels changes, twice in a row. None takes the recipe's (1e-3 in the
-        default one); 0 never ends early.
+        Training ends when at most this share of the labels changes, twice in a row, and no cluster is empty. Iterations before
+        the E-net hears the generator (the first 4 by default) do not count. None takes the recipe's (1e-3 in the default
+        one); 0 never ends early.
     n_init : int, default=1
         Number of restarts. The one with the highest `criterion_` is kept.
     batch_size : int, default=None
@@ -168,7 +169,8 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         ----------
         X : array-like of shape (n_samples, n_features), (n_samples, height, width) or \
                 (n_samples, height, width, channels)
-            Rows or images, of any real dtype. A NumPy array is not copied, a memory map not loaded.
+            Rows or images, of any real dtype. A NumPy array is not copied, a memory map not loaded, unless its
+            images are not contiguous, as after a transposition.
         y : array-like of shape (n_samples,)
             Classes; `unlabeled` where the class is unknown.
 
@@ -183,7 +185,7 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
             If no sample is labelled, y is continuous or of another length than X, or X is not valid.
         """
         with unchanged_on_error(self):
-            X = as_rows(self, X, reset=True, image_shape=self.image_shape, y=y, min_samples=2)
+            X = as_rows(self, X, reset=True, image_shape=self.image_shape, min_samples=2)
             known, codes, classes = split_labels(X, y, self.unlabeled)
             if self.warm_start and not np.array_equal(getattr(self, "classes_", classes), classes):
                 raise ValueError(f"warm_start=True needs the classes of the last fit, {self.classes_}, got {classes}.")
@@ -243,7 +245,7 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         Returns
         -------
         X : ndarray of shape (n_samples, n_features), or of images if fit was given images
-            Of the dtype and range of fit's X.
+            Of the dtype of fit's X (float64 for bool), and images of its range.
         y : ndarray of shape (n_samples,)
             The class of each sample.
         """

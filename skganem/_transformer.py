@@ -1,16 +1,18 @@
 """GAN-EM features."""
 
+from dataclasses import replace
 from numbers import Integral
 
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skganem._base import BaseGANEM
 from skganem._input import as_rows, unchanged_on_error
-from skganem._labels import is_unlabeled, split_labels
+from skganem._labels import as_column, is_unlabeled, split_labels
+from skganem.core.initial import matching
 from skganem.core.recipe import CHOICES
 
 
@@ -54,8 +56,9 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
     max_iter : int, default=None
         EM iterations at most. None takes the recipe's (10 in the default one).
     tol : float, default=None
-        Training ends when at most this share of the labels changes, twice in a row. None takes the recipe's (1e-3 in the
-        default one); 0 never ends early.
+        Training ends when at most this share of the labels changes, twice in a row, and no cluster is empty. Iterations before
+        the E-net hears the generator (the first 4 by default) do not count. None takes the recipe's (1e-3 in the default
+        one); 0 never ends early.
     n_init : int, default=1
         Number of restarts. The one with the highest `criterion_` is kept.
     batch_size : int, default=None
@@ -182,7 +185,8 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         ----------
         X : array-like of shape (n_samples, n_features), (n_samples, height, width) or \
                 (n_samples, height, width, channels)
-            Rows or images, of any real dtype. A NumPy array is not copied, a memory map not loaded.
+            Rows or images, of any real dtype. A NumPy array is not copied, a memory map not loaded, unless its
+            images are not contiguous, as after a transposition.
         y : array-like of shape (n_samples,), default=None
             Classes, all of them or some (`unlabeled` elsewhere). None, or an array with no known class, learns features that
             tell `n_clusters` clusters apart.
@@ -193,16 +197,22 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
             The fitted estimator.
         """
         with unchanged_on_error(self):
-            X = as_rows(self, X, reset=True, image_shape=self.image_shape, y=y, min_samples=2)
+            X = as_rows(self, X, reset=True, image_shape=self.image_shape, min_samples=2)
             n_clusters, labelled = self.n_clusters, {}
             check_consistent_length(X, y)
-            if y is not None and not is_unlabeled(column_or_1d(y, warn=True), self.unlabeled).all():
+            if y is not None and not is_unlabeled(as_column(y), self.unlabeled).all():
                 known, codes, classes = split_labels(X, y, self.unlabeled)
                 n_clusters, labelled = len(classes), {"known": torch.from_numpy(known), "labels": torch.from_numpy(codes)}
             if len(X) < n_clusters:
                 raise ValueError(f"n_samples={len(X)} should be >= n_clusters={n_clusters}.")
             self._train(X, n_clusters, n_components=self.n_components, **labelled)
         return self
+
+    def _continued(self, problem):
+        """As for the other estimators; each class stands for the cluster of the last fit that it agrees with most."""
+        problem = super()._continued(problem)
+        clusters = matching(problem.w[problem.known.to(problem.w.device)], problem.labels)
+        return replace(problem, labels=clusters[problem.labels])
 
     def transform(self, X):
         """Return the features of each sample.
@@ -222,7 +232,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
 
     @property
     def _n_features_out(self):
-        return self.n_components
+        return self._model.layout.n_components
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

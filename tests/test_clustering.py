@@ -1,4 +1,5 @@
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from skganem import GANEMClustering, Recipe, clustering_error
 from skganem.core import em
+from skganem.core.data import Scaling, Source
 
 from .conftest import fast_recipe
 
@@ -212,8 +214,6 @@ def test_no_batch_has_a_single_row():
 
 def test_values_far_from_zero_lose_nothing():
     near = np.random.default_rng(0).normal(0, 100, (500, 2))
-    from skganem.core.data import Scaling
-
     assert Scaling.of(near + 1e9, (2,)).scale == pytest.approx(Scaling.of(near, (2,)).scale, rel=1e-6)
     stamps = np.c_[np.full(60, 1_700_000_063), np.arange(60) % 2]
     model = fast(2).fit(stamps)
@@ -385,3 +385,49 @@ def test_interrupt_before_the_first_iteration_ended(blobs, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         model.fit(X[:100])
     assert model.labels_ is before
+
+
+def test_interrupt_of_a_later_start_keeps_the_earlier_ones(blobs, monkeypatch):
+    X, _ = blobs
+    first, steps = fast(random_state=0).fit(X), em.m_step
+
+    def press(training, w):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return steps(training, w)
+
+    calls = []
+    monkeypatch.setattr(em, "m_step", press)
+    with pytest.warns(UserWarning, match="interrupted; the model is the best of the starts before"):
+        model = fast(n_init=3, max_iter=2, random_state=0).fit(X)
+    np.testing.assert_array_equal(model.predict_proba(X), first.predict_proba(X))
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int32", "uint32", "int64", ">i2", ">f4"])
+def test_kinds_of_numbers_are_equivalent(digits, dtype):
+    X = digits[0].reshape(300, 64)
+    source = Source(X.astype(dtype), (64,), Scaling.of(X.astype(dtype), (64,)), torch.device("cpu"))
+    expected = Source(X, (64,), Scaling.of(X, (64,)), torch.device("cpu"))
+    torch.testing.assert_close(source.batch(slice(3, 9)), expected.batch(slice(3, 9)))
+
+
+def test_features_that_vary_little_are_scaled():
+    X = np.random.default_rng(0).normal(1e4, 0.01, (500, 3)).astype(np.float32)
+    assert Scaling.of(X, (3,)).scale == pytest.approx(X.std(dtype=np.float64), rel=0.05)
+    assert Scaling.of(np.full((500, 3), 0.1, np.float32), (3,)).scale == 1.0
+
+
+def test_fits_in_threads_leave_the_global_stream_alone(blobs):
+    X, before = blobs[0], torch.get_rng_state()
+    models = [fast(random_state=seed) for seed in range(3)]
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(lambda model: model.fit(X), models))
+    assert torch.equal(torch.get_rng_state(), before)
+    for seed, model in enumerate(models):
+        np.testing.assert_array_equal(model.predict_proba(X), fast(random_state=seed).fit(X).predict_proba(X))
+
+
+def test_features_that_diverge_are_noticed(digits):
+    with pytest.raises(ValueError, match="Learning features from the images diverged"):
+        fast(10, recipe=fast_recipe(representation_rate=1e38)).fit(digits[0])

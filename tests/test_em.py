@@ -119,13 +119,12 @@ def test_generated_samples_weigh_one_when_the_discriminator_cannot_tell(blobs):
     assert em.generated_batch(training, 8)[2].max() < 1e-6
 
 
-def test_an_empty_cluster_gets_the_uncertain_half_of_the_largest(blobs):
-    training = training_of(blobs[0], n_clusters=3)
+def test_an_empty_cluster_gets_the_uncertain_half_of_the_largest():
     w = torch.zeros(10, 3)
     w[:7, 0] = torch.linspace(0.6, 0.9, 7)
     w[:7, 1] = 1 - w[:7, 0]
     w[7:, 1] = 1.0
-    w = em.reseed_empty_clusters(w, training)
+    w = em.reseed_empty_clusters(w)
     labels = w.argmax(1).tolist()
     assert labels == [2, 2, 2, 0, 0, 0, 0, 1, 1, 1]
 
@@ -150,6 +149,32 @@ def test_the_paper_s_rule_trains_on_labels_until_the_error_is_small(blobs):
     assert (training.model.e_net(x).argmax(1).numpy() == y[:30]).mean() >= 0.9
 
 
+def test_an_interrupted_recalibration_leaves_batch_norm_as_it_was(digits):
+    training = training_of(digits[0], shape=(1, 8, 8))
+    norms = [layer for layer in training.model.e_net.modules() if isinstance(layer, nn.BatchNorm2d)]
+    momenta = [layer.momentum for layer in norms]
+    training.source.batch = lambda index: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        em.recalibrate(training)
+    assert momenta == [layer.momentum for layer in norms] != []
+
+
+def test_phi_is_that_of_the_labels_where_a_cluster_ends_empty():
+    """A cluster that the last E-step left empty is not filled again: the generator has not learned what it would hold."""
+    solution = solve(np.ones((20, 2)), n_clusters=3, max_iter=3, tol=0.0)
+    assert solution.history[-1]["n_empty"] > 0
+    torch.testing.assert_close(solution.model.phi, solution.w.mean(dim=0))
+    torch.testing.assert_close(solution.w, solution.model.posterior(source_of(np.ones((20, 2)))))
+
+
+@pytest.mark.parametrize(("init", "heard"), [("uniform", True), ("random", True), ("kmeans", False), ("graph", False)])
+def test_a_beginning_that_says_nothing_leaves_the_generator_to_teach(blobs, init, heard, monkeypatch):
+    calls, generated_batch = [], em.generated_batch
+    monkeypatch.setattr(em, "generated_batch", lambda *arguments: calls.append(1) or generated_batch(*arguments))
+    solve(blobs[0], init=init, n_unheard=2, max_iter=2)
+    assert bool(calls) == heard
+
+
 def test_divergence_keeps_the_last_good_state(blobs):
     X, y = blobs
     training = training_of(X, max_iter=5)
@@ -164,6 +189,7 @@ def test_divergence_keeps_the_last_good_state(blobs):
     with pytest.raises(em.Divergence):
         em.expectation_maximization(training, one_hot(y, 3), poison)
     assert len(training.history) == 2
+    assert not any(module.training for network in training.model.modules() for module in network.modules())
     for name, value in training.model.to_numpy().items():
         if name != "phi":  # which belongs to the next iteration, and to the E-net as it is kept
             np.testing.assert_array_equal(value, states[-1][name])
@@ -371,3 +397,12 @@ def test_unknown_recipe_field_is_named():
 def test_a_recipe_refuses_what_would_not_work(change, message):
     with pytest.raises(ValueError, match=message):
         Recipe().but(**change)
+
+
+def test_a_rotation_is_one_of_pixels():
+    """Also of images that are not square: what it does to the pixels' places keeps lengths and angles."""
+    matrices = ImageWarp(shear=0, stretch=0)._matrices(5, 64 / 16, torch.Generator().manual_seed(0))[:, :, :2]
+    side = torch.diag(torch.tensor([32.0, 8.0]))
+    of_pixels = side @ matrices @ side.inverse()
+    torch.testing.assert_close(of_pixels @ of_pixels.mT, torch.eye(2).expand(5, 2, 2))
+    assert (of_pixels[:, 0, 1].abs() > 0.01).any()

@@ -9,7 +9,7 @@ from skganem import clustering_error
 from skganem.core import initial
 from skganem.core.data import Scaling, Source
 from skganem.core.em import certainty
-from skganem.core.model import Layout, Model
+from skganem.core.model import Layout, Model, blurred
 from skganem.core.networks import DEFAULT_NETWORKS
 
 CPU = torch.device("cpu")
@@ -76,3 +76,25 @@ def test_images_are_parted_by_features_and_not_by_pixels():
     assert clustering_error(y, initial.partitioned(graph, 2, 0, core=0.2).argmax(1).numpy()) < 0.05
     # The neighbours between which labels spread are of the same style.
     assert (style[graph.among_members.numpy()] == style[:, None]).mean() > 0.95
+
+
+def test_clusters_are_matched_with_classes():
+    w = torch.tensor([[0.1, 0.9, 0.0], [0.0, 0.2, 0.8], [0.0, 0.3, 0.7], [0.9, 0.1, 0.0]])
+    assert initial.matching(w, torch.tensor([0, 1, 1, 2])).tolist() == [1, 2, 0]
+    assert initial.matching(w[:1], torch.tensor([2])).tolist()[2] == 1
+    assert initial.matching(w[:0], torch.tensor([], dtype=torch.long)).tolist() == [0, 1, 2]
+
+
+def test_every_class_has_labels_in_a_small_graph():
+    labels = torch.tensor([0] * 290 + [1] * 8 + [2] * 2)
+    known = torch.arange(300) * 2
+    for seed in range(5):
+        first = initial.evenly(known, labels, torch.Generator().manual_seed(seed))
+        assert sorted(first.tolist()) == known.tolist()
+        chosen = labels[first[:12] // 2]
+        assert torch.bincount(chosen).tolist() == [5, 5, 2]
+
+
+def test_large_images_are_compared_by_some_32_pixels_a_side():
+    assert blurred(torch.randn(2, 3, 130, 97)).shape == (2, 3 * 43 * 32)
+    assert blurred(torch.randn(2, 1, 28, 28)).shape == (2, 784)

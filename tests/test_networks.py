@@ -76,6 +76,12 @@ def test_any_shape(shape):
     assert model.e_net(x).shape == (4, 3)
 
 
+@pytest.mark.parametrize("shape", [(1, 32, 32), (3, 128, 128)])
+def test_the_least_width(shape):
+    model = Model(Layout(shape, 2, 3, 1), networks.DEFAULT_NETWORKS, 0, torch.device("cpu"))
+    assert model.sample(torch.tensor([0, 1]), torch.Generator().manual_seed(0)).shape == (2, *shape)
+
+
 def test_layer_r_is_right_before_the_output():
     model = Model(Layout((6,), 3, 5, 4, n_components=2), networks.DEFAULT_NETWORKS, 0, torch.device("cpu"))
     x = torch.randn(7, 6)

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+from functools import partial
 
 import joblib
 import numpy as np
@@ -13,8 +14,9 @@ import torch
 from sklearn.datasets import make_blobs
 from torch import nn
 
-from skganem import GANEMClustering, GANEMSemiSupervisedClassifier, GANEMTransformer, Networks, load, save
+from skganem import GANEMClustering, GANEMSemiSupervisedClassifier, GANEMTransformer, Networks, Recipe, load, save
 from skganem.core import em, storage
+from skganem.core.checkpoint import identity
 from skganem.core.networks import generator
 
 from .conftest import fast_recipe
@@ -345,3 +347,47 @@ def test_warm_start_keeps_labels_known(blobs):
     model = GANEMSemiSupervisedClassifier(recipe=fast_recipe(), warm_start=True, random_state=0).fit(X, partial)
     model.fit(X[:50], partial[:50])
     np.testing.assert_array_equal(model.transduction_[:30], y[:30])
+
+
+# Files
+
+
+def test_others_may_read_a_file_as_any_other(fitted, tmp_path):
+    (tmp_path / "any").touch()
+    save(fitted[1][0], tmp_path / "model")
+    assert (tmp_path / "model").stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
+def test_a_checkpoint_folder_may_be_a_path(tmp_path, blobs, recwarn):
+    model = GANEMClustering(3, recipe=fast_recipe(max_iter=1), checkpoint_dir=tmp_path / "fit", random_state=0).fit(blobs[0])
+    save(model, tmp_path / "model")
+    assert load(tmp_path / "model").checkpoint_dir == str(tmp_path / "fit")
+    assert not recwarn
+
+
+def softer(x, index, rng, by=1):
+    return x / by
+
+
+class Softer:
+    """A change that is an object."""
+
+    def __init__(self, by):
+        self.by = by
+
+    def __call__(self, x, index, rng):
+        return x / self.by
+
+
+def test_functions_are_told_apart_by_what_they_do():
+    def dividing(by):
+        return lambda x, index, rng: x / by
+
+    kinds = [
+        softer, partial(softer, by=2), partial(softer, by=3), Softer(2), Softer(3), Softer(2).__call__, dividing(2),
+        dividing(3), lambda x, index, rng: x - 2, lambda x, index, rng: x in {"a", "b"}, Recipe(), Recipe(augmentation=dividing(2)),
+    ]  # fmt: skip
+    assert len({identity(kind) for kind in kinds}) == len(kinds)
+    assert identity(dividing(2)) == identity(dividing(2))
+    assert identity(Softer(2)) == identity(Softer(2))
+    assert not any("0x" in identity(kind) for kind in kinds)

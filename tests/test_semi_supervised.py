@@ -134,3 +134,13 @@ def test_pandas_missing_labels(blobs):
     X, y = blobs
     labels = pd.Series(y, dtype="Int64").where(y != 2, pd.NA)
     np.testing.assert_array_equal(fast(unlabeled=pd.NA).fit(X, labels).classes_, [0, 1])
+    with pytest.raises(ValueError, match="set `unlabeled` to it"):
+        fast(unlabeled=None).fit(X, labels)
+    assert list(fast(unlabeled=pd.NA).fit(X, y).classes_) == [0, 1, 2]
+
+
+def test_clusters_by_k_means_are_matched_with_the_labels(blobs):
+    X, y = blobs
+    partial = np.where(np.arange(150) < 15, (y + 1) % 3, -1)
+    model = GANEMSemiSupervisedClassifier(recipe=fast_recipe(init="kmeans", max_iter=1), random_state=0).fit(X, partial)
+    assert model.score(X, (y + 1) % 3) > 0.9

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
@@ -74,3 +75,26 @@ def test_feature_names_are_checked(blobs):
 def test_n_components_below_one(blobs):
     with pytest.raises(ValueError, match="n_components"):
         fast(0).fit(blobs[0])
+
+
+def test_pandas_missing_labels(blobs):
+    X, y = blobs
+    labels = pd.Series(y, dtype="Int64").where(y != 2, pd.NA)
+    assert fast(unlabeled=pd.NA).fit(X, labels).weights_.shape == (2,)
+
+
+def test_names_are_of_the_fitted_features(blobs):
+    with pytest.raises(NotFittedError):
+        fast().get_feature_names_out()
+    model = fast(2).fit(blobs[0]).set_params(n_components=5)
+    assert list(model.get_feature_names_out()) == ["ganemtransformer0", "ganemtransformer1"]
+
+
+def test_warm_start_matches_classes_with_clusters(blobs):
+    """Labels that come later do not tear the clusters apart that were found without them."""
+    X, y = blobs
+    model = fast(warm_start=True).fit(X)
+    clusters = model._posterior(X).argmax(axis=1)
+    partial = np.where(np.arange(150) < 30, np.array(["b", "c", "a"])[y], "?")
+    model.set_params(unlabeled="?", max_iter=1).fit(X, partial)
+    np.testing.assert_array_equal(model._posterior(X).argmax(axis=1), clusters)

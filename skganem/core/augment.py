@@ -62,7 +62,8 @@ class ImageWarp:
 
     def __call__(self, x: Tensor, index: Tensor | None, rng: torch.Generator) -> Tensor:
         """Return a changed copy of images x (b, c, h, w) in [-1, 1]; what comes into sight is the border's colour."""
-        grid = F.affine_grid(self._matrices(len(x), rng), list(x.shape), align_corners=False)
+        matrices = self._matrices(len(x), x.shape[3] / x.shape[2], rng)
+        grid = F.affine_grid(matrices, list(x.shape), align_corners=False)
         if self.elastic:
             grid = grid + self._displacements(len(x), x.shape[2], x.shape[3], rng)
         # Places beyond the border are taken from it; clamping does what padding_mode="border" does, on every device.
@@ -70,14 +71,17 @@ class ImageWarp:
         x = F.grid_sample(x, grid.clamp(-edge, edge), align_corners=False)
         return self._recoloured(x, rng) if self.colour and x.shape[1] == 3 else x
 
-    def _matrices(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n affine maps (n, 2, 3): a rotation of a stretch with shear, then a shift."""
+    def _matrices(self, n: int, aspect: float, rng: torch.Generator) -> Tensor:
+        """Draw n affine maps (n, 2, 3): a rotation of a stretch with shear, then a shift.
+
+        Of pixels, that is: coordinates go from -1 to 1 along both sides, whose ratio is `aspect`, width to height.
+        """
         angle, shear = _uniform(n, self.angle, rng), _uniform(n, self.shear, rng)
         wide, high = _uniform(n, self.stretch, rng).exp(), _uniform(n, self.stretch, rng).exp()
         shift_x, shift_y = _uniform(n, self.shift, rng), _uniform(n, self.shift, rng)
         cos, sin = angle.cos(), angle.sin()
-        top = torch.stack([cos * wide, cos * wide * shear - sin * high, shift_x], dim=1)
-        bottom = torch.stack([sin * wide, sin * wide * shear + cos * high, shift_y], dim=1)
+        top = torch.stack([cos * wide, (cos * wide * shear - sin * high) / aspect, shift_x], dim=1)
+        bottom = torch.stack([sin * wide * aspect, sin * wide * shear + cos * high, shift_y], dim=1)
         return torch.stack([top, bottom], dim=1)
 
     def _displacements(self, n: int, height: int, width: int, rng: torch.Generator) -> Tensor:
@@ -98,7 +102,8 @@ class ImageWarp:
 class NeighbourMix:
     """Move a row part of the way towards one of its nearest neighbours: an augmentation that needs no domain knowledge.
 
-    Generated rows, which have no neighbours on record, get Gaussian noise of the neighbours' median distance instead.
+    Generated rows, which have no neighbours on record, get Gaussian noise instead, half as long as the median way to the
+    farthest neighbour.
 
     Parameters
     ----------

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
+from functools import partial
 from pathlib import Path
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from torch import Tensor
 from skganem.core import storage
 from skganem.core.data import Source
 from skganem.core.em import Training
+from skganem.core.runtime import get_stream, set_stream
 
 KIND = "checkpoint"
 
@@ -56,7 +59,7 @@ def state_of(training: Training, w: Tensor, neighbours: Tensor | None) -> dict[s
         "model": training.model.to_numpy(),
         "optimizers": [moments(optimizer) for optimizer in training.optimizers],
         "rng": training.rng.get_state(),
-        "global_rng": torch.get_rng_state(),
+        "streams": {stream.type: get_stream(stream) for stream in streams(training)},
         "iteration": training.iteration,
         "history": training.history,
         "stopped": training.stopped,
@@ -71,10 +74,17 @@ def restore(training: Training, state: dict[str, Any]) -> Tensor:
     for optimizer, kept in zip(training.optimizers, state["optimizers"], strict=True):
         set_moments(optimizer, kept)
     training.rng.set_state(state["rng"])
-    torch.set_rng_state(state["global_rng"])
+    for stream in streams(training):
+        set_stream(stream, state["streams"][stream.type])
     training.iteration, training.history, training.stopped = state["iteration"], state["history"], state["stopped"]
     w: Tensor = state["w"].to(training.model.device)
     return w
+
+
+def streams(training: Training) -> list[torch.device]:
+    """Return the devices whose global random streams a fit may draw from."""
+    device = training.model.device
+    return [torch.device("cpu"), *([device] if device.type == "cuda" else [])]
 
 
 def parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
@@ -101,10 +111,38 @@ def _like(parameter: Tensor, value: Any) -> Any:
 
 
 def fingerprint(source: Source, *others: Any) -> str:
-    """Return a checksum of the data and of whatever else tells one fit from another, by its printed form."""
+    """Return a checksum of the data and of whatever else tells one fit from another."""
     total = hashlib.sha256(repr((source.shape, str(source.array.dtype), source.array.shape)).encode())
     for start in range(0, len(source), 4096):
         total.update(np.ascontiguousarray(source.array[start : start + 4096]).data)
     for other in others:
-        total.update(other.cpu().numpy().tobytes() if isinstance(other, Tensor) else repr(other).encode())
+        total.update(other.cpu().numpy().tobytes() if isinstance(other, Tensor) else identity(other).encode())
     return total.hexdigest()
+
+
+def identity(value: Any, depth: int = 8) -> str:
+    """Describe a value such that another process gives the same description, and another function another one."""
+    inner = partial(identity, depth=depth - 1)
+    kind = type(value)
+    if depth == 0 or isinstance(value, type):
+        named = value if isinstance(value, type) else kind
+        return f"{named.__module__}.{named.__qualname__}"
+    match value:
+        case FunctionType():
+            enclosed = [cell.cell_contents for cell in value.__closure__ or ()]
+            return f"{value.__module__}.{value.__qualname__}{inner([value.__code__, value.__defaults__, enclosed])}"
+        case CodeType():
+            return inner([value.co_code.hex(), value.co_names, value.co_consts])
+        case MethodType():
+            return inner([value.__func__, value.__self__])
+        case partial():
+            return inner([value.func, value.args, value.keywords])
+        case list() | tuple():
+            return f"{kind.__name__}{[inner(item) for item in value]}"
+        case set() | frozenset():
+            return f"{kind.__name__}{sorted(map(inner, value))}"
+        case dict():
+            return str([(inner(key), inner(item)) for key, item in value.items()])
+    if kind.__repr__ is object.__repr__ or is_dataclass(value):  # type: ignore[comparison-overlap]
+        return inner(kind) + inner(getattr(value, "__dict__", {}))
+    return repr(value)

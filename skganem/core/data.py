@@ -18,8 +18,11 @@ from skganem.core.shapes import Shape, is_image
 CHUNK_BYTES = 1 << 25
 #: No positions.
 NONE = torch.empty(0, dtype=torch.long)
-#: Kept as they are until a batch is made; all others become float64, which holds their values.
-KEPT = ("uint8", "int8", "int16", "bool", "float16", "float32", "float64")
+#: What torch keeps a dtype's values in until a batch is made; of those not named here, in float64.
+SAME = ("uint8", "int8", "int16", "int32", "int64", "bool", "float16", "float32", "float64")
+KEPT = {name: np.dtype(name) for name in SAME} | {"uint16": np.dtype(np.int32), "uint32": np.dtype(np.int64)}
+#: Of whose values float32 holds only some.
+WIDE = (torch.float64, torch.int32, torch.int64)
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,7 @@ class Scaling:
         mean = sum(part.sum(axis=0, dtype=np.float64) for part in _chunks(array)) / len(array)
         spread = sum(np.square(part - mean).sum(axis=0) for part in _chunks(array)) / len(array)
         # A constant feature leaves rounding errors of its mean behind, not variance.
-        resolution = np.finfo(array.dtype if array.dtype.kind == "f" else np.float64).eps
-        varies = spread > (16 * resolution * np.abs(mean)) ** 2
+        varies = spread > (16 * np.finfo(np.float64).eps * np.abs(mean)) ** 2
         scale = float(np.sqrt(spread[varies].mean())) if varies.any() else 1.0
         return cls(np.asarray(mean), scale)
 
@@ -89,16 +91,17 @@ class Source:
         return len(self.array)
 
     def _resident_copy(self) -> Tensor | None:
-        if self.device.type != "cuda" or self.array.nbytes > torch.cuda.mem_get_info(self.device)[0] / 3:
+        if self.device.type != "cuda":
             return None
-        return self._tensor(np.ascontiguousarray(self.array)).to(self.device)
+        kept = kept_in(self.array.dtype)
+        if self.array.size * kept.itemsize > torch.cuda.mem_get_info(self.device)[0] / 3:
+            return None
+        return torch.cat([self._tensor(part).to(self.device) for part in _chunks(self.array)])
 
     @staticmethod
     def _tensor(rows: np.ndarray) -> Tensor:
         """Wrap rows, which may be read-only or reversed."""
-        if rows.dtype.name not in KEPT or not rows.dtype.isnative:
-            rows = rows.astype(np.float64)
-        rows = np.ascontiguousarray(rows)
+        rows = np.ascontiguousarray(rows, dtype=kept_in(rows.dtype))
         return torch.from_numpy(rows if rows.flags.writeable else rows.copy())
 
     def batch(self, index: Tensor | slice) -> Tensor:
@@ -112,10 +115,12 @@ class Source:
         return self._scaled(rows)
 
     def _scaled(self, rows: Tensor) -> Tensor:
-        if rows.dtype == torch.float64 and self.device.type == "mps":  # which has no float64
-            rows = ((rows - self._offset) / self.scaling.scale).float()
+        if rows.dtype in WIDE and self.device.type == "mps":  # which has no float64
+            rows = ((rows.double() - self._offset) / self.scaling.scale).float()
             return self._shaped(rows.to(self.device))
-        if rows.dtype != torch.float64:
+        if rows.dtype in WIDE:
+            rows = rows.double()
+        else:
             # From pinned memory, the copy to a GPU runs beside the training.
             streamed = self.device.type == "cuda" and rows.device.type == "cpu"
             rows = (rows.pin_memory() if streamed else rows).to(self.device, non_blocking=streamed).float()
@@ -131,6 +136,11 @@ class Source:
     def subset(self, index: Tensor) -> Source:
         """Return a source of the samples at `index`, which are copied."""
         return Source(self.array[index.cpu().numpy()], self.shape, self.scaling, self.device)
+
+
+def kept_in(dtype: np.dtype) -> np.dtype:
+    """Return the dtype in which torch keeps values of a NumPy dtype."""
+    return KEPT.get(dtype.name, np.dtype(np.float64))
 
 
 def batches(n: int, size: int, rng: torch.Generator) -> list[Tensor]:

@@ -55,6 +55,8 @@ class Training:
         The changes of a sample that leave its class alone.
     known, labels : Tensor of shape (m,)
         Positions and classes of the labelled samples, if any.
+    informed : bool
+        Whether the initial w says anything of the samples.
     previous_e_net : Classifier or None
         The E-net as it was before the current E-step, where that is needed.
     iteration : int
@@ -73,6 +75,7 @@ class Training:
     augment: Augmentation | None = None
     known: Tensor = NONE
     labels: Tensor = NONE
+    informed: bool = True
     previous_e_net: Classifier | None = None
     iteration: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -94,7 +97,8 @@ class Training:
     @property
     def heard(self) -> float:
         """Weight of the generated samples in this E-step: the recipe's, once the generator has learned for a while."""
-        alone = self.recipe.consistency == 0  # nothing else would teach the E-net
+        # Without real samples, or where w says nothing of them at first, nothing else would teach the E-net.
+        alone = self.recipe.consistency == 0 or not self.informed
         return self.recipe.generated if alone or self.iteration >= self.recipe.n_unheard else 0.0
 
     @property
@@ -141,6 +145,8 @@ def expectation_maximization(
     model = training.model
     fix_known(w, training)
     while not training.ended:
+        if training.history:
+            w = reseed_empty_clusters(w)
         training.set_rates()
         model.phi = w.mean(dim=0)
         start, before = time.perf_counter(), model.to_numpy()
@@ -150,10 +156,9 @@ def expectation_maximization(
             new_w = fix_known(finite(model.posterior(training.source)), training)
             finite(torch.stack([p.detach().sum() for net in model.modules() for p in net.parameters()]))
         except (Divergence, KeyboardInterrupt):
-            model.from_numpy(before)
+            model.from_numpy(before).to(model.device)  # which puts the networks into evaluation mode, too
             raise
-        record = describe(new_w, w)
-        w = reseed_empty_clusters(new_w, training)
+        record, w = describe(new_w, w), new_w
         training.iteration += 1
         record |= {"loss_g": loss_g, "loss_d": loss_d, "loss_e": loss_e, "seconds": time.perf_counter() - start}
         training.history.append({"iteration": training.iteration, "phi": model.phi.cpu().numpy(), **record})
@@ -201,7 +206,8 @@ def e_step(training: Training, w: Tensor) -> float:
     """
     recipe = training.recipe
     target, weight = sharpen(w, recipe.sharpening), recipe.consistency * certainty(w)
-    training.previous_e_net = copy.deepcopy(training.model.e_net) if training.heard and recipe.sharpening > 1 else None
+    sharpened = training.heard and recipe.consistency and recipe.sharpening > 1
+    training.previous_e_net = copy.deepcopy(training.model.e_net) if sharpened else None
     tolerance = recipe.e_tol if is_image(training.source.shape) else recipe.e_tol_rows
     losses = []
     for _ in range(recipe.e_rounds):
@@ -246,7 +252,7 @@ def disagreement(training: Training, w: Tensor, n_samples: int = 2048) -> float:
 
 def sharpen(w: Tensor, exponent: float) -> Tensor:
     """Raise soft labels to a power and normalise them: nearer to one-hot if the exponent exceeds 1."""
-    return F.normalize(w**exponent, p=1, dim=1)
+    return F.normalize(w**exponent, p=1, dim=1, eps=1e-30)
 
 
 #: Samples (n, \*shape), the soft labels wanted of them (n, K), and the weights of their terms (n,).
@@ -410,10 +416,12 @@ def recalibrate(training: Training, n_samples: int = 4096) -> None:
         layer.momentum = None  # a plain mean over the batches
     e_net.train()
     n = len(training.source)
-    for index in endless_batches(n, 256, -(-min(n, n_samples) // 256), training.rng):
-        e_net(training.source.batch(index))
-    for layer, momentum in zip(norms, momenta, strict=True):
-        layer.momentum = momentum
+    try:
+        for index in endless_batches(n, 256, -(-min(n, n_samples) // 256), training.rng):
+            e_net(training.source.batch(index))
+    finally:
+        for layer, momentum in zip(norms, momenta, strict=True):
+            layer.momentum = momentum
     e_net.eval()
 
 
@@ -424,9 +432,9 @@ def fix_known(w: Tensor, training: Training) -> Tensor:
     return w
 
 
-def reseed_empty_clusters(w: Tensor, training: Training) -> Tensor:
+def reseed_empty_clusters(w: Tensor) -> Tensor:
     """Give each cluster that no sample prefers half of the largest one: the half that the E-net is less sure of."""
-    counts = torch.bincount(w.argmax(dim=1), minlength=w.shape[1])
+    w, counts = w.clone(), torch.bincount(w.argmax(dim=1), minlength=w.shape[1])
     for empty in (counts == 0).nonzero().flatten().tolist():
         largest = int(counts.argmax())
         members = (w.argmax(dim=1) == largest).nonzero().flatten()

@@ -1,4 +1,4 @@
-"""From data to a trained model: the initial w, the EM loop, and the best of several restarts."""
+"""From data to a trained model: the initial w, then the EM loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skganem.core.em import Divergence, Training, expectation_maximization, fix_
 from skganem.core.model import Layout, Model
 from skganem.core.recipe import Recipe
 from skganem.core.representation import learn_features
-from skganem.core.runtime import deterministic, seeded
+from skganem.core.runtime import borrowed_streams, deterministic
 from skganem.core.shapes import is_image
 
 
@@ -58,10 +58,15 @@ class Problem:
         """What the networks are built from."""
         return Layout(self.source.shape, self.n_clusters, self.recipe.n_noise, self.recipe.width, self.n_components)
 
+    @property
+    def informed(self) -> bool:
+        """Whether the initial w says anything of the samples."""
+        return self.w is not None or self.recipe.init in ("graph", "kmeans")
+
     def fingerprint(self) -> str:
         """Return a checksum of everything that a fit depends on, apart from its seed."""
         labels = [self.known, self.labels, *([] if self.w is None else [self.w])]
-        return fingerprint(self.source, self.layout, self.recipe, self.dtype, *labels)
+        return fingerprint(self.source, self.layout, self.recipe, self.dtype, self.source.device.type, *labels)
 
 
 @dataclass
@@ -108,10 +113,11 @@ def fit(
     model = problem.model or Model(problem.layout, recipe.networks, seeds[0], source.device)
     rng = torch.Generator(source.device).manual_seed(seeds[1])
     state = checkpoint.read() if checkpoint else None
-    with seeded(seeds[3]), deterministic():
+    with borrowed_streams(seeds[3], source.device), deterministic():
         w, neighbours = begin(problem, model, rng, seeds[2], tell) if state is None else (state["w"], state["neighbours"])
         augment = augmentation(problem, neighbours)
-        training = Training(model, source, recipe, rng, problem.dtype, augment, problem.known, problem.labels)
+        known = (problem.known, problem.labels)
+        training = Training(model, source, recipe, rng, problem.dtype, augment, *known, problem.informed)
         w = w.to(source.device) if state is None else restore(training, state)
 
         def report(training: Training, w: Tensor) -> bool:
@@ -123,15 +129,13 @@ def fit(
         try:
             if checkpoint and state is None:
                 checkpoint.after(training, w, neighbours)
-            expectation_maximization(training, w, report)
+            w = expectation_maximization(training, w, report)
             end = "converged" if training.settled else "exhausted"
-        except Divergence:
-            end = "diverged"
-        except KeyboardInterrupt:
-            if not training.history:
+        except (Divergence, KeyboardInterrupt) as stopped:
+            if isinstance(stopped, KeyboardInterrupt) and not training.history:
                 raise
-            end = "interrupted"
-        w = fix_known(model.posterior(source), training)
+            end = "interrupted" if isinstance(stopped, KeyboardInterrupt) else "diverged"
+            w = fix_known(model.posterior(source), training)
         return Solution(model, w, training.history, end, agreement(training))
 
 
@@ -148,7 +152,8 @@ def begin(
     graph = None
     if use_graph or mix:
         tell("looking for neighbours")
-        graph = initial.NeighbourGraph(model, source, recipe.n_neighbors, recipe.graph_size, rng, problem.known)
+        first = initial.evenly(problem.known, problem.labels, rng) if len(source) > recipe.graph_size else problem.known
+        graph = initial.NeighbourGraph(model, source, recipe.n_neighbors, recipe.graph_size, rng, first)
     neighbours = graph.of_all if graph is not None and mix else None
     if problem.w is not None:
         return problem.w, neighbours
@@ -158,7 +163,8 @@ def begin(
             return initial.propagated(graph, problem.known, problem.labels, n_clusters), neighbours
         return initial.partitioned(graph, n_clusters, seed, recipe.core), neighbours
     if recipe.init == "kmeans":
-        return initial.kmeans_w(source, n_clusters, recipe.graph_size, seed, rng), neighbours
+        w = initial.kmeans_w(source, n_clusters, recipe.graph_size, seed, rng)
+        return w[:, initial.matching(w[problem.known], problem.labels)], neighbours
     if recipe.init == "random":
         return initial.random_w(len(source), n_clusters, rng), neighbours
     return torch.full((len(source), n_clusters), 1 / n_clusters), neighbours

@@ -10,19 +10,19 @@ are sometimes not classes but styles.
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
 from scipy.sparse.linalg import cg
 from torch import Tensor
 
 from skganem.core import graph
 from skganem.core.data import NONE, Source
-from skganem.core.model import Model
+from skganem.core.model import Model, blurred
 
 #: Weight of an image's pixels beside its features where labels spread.
 PIXELS = 0.7
@@ -40,12 +40,14 @@ class NeighbourGraph:
     rng : torch.Generator
         Picks the samples that are in the graph where not all are.
     keep : Tensor of int
-        Samples that come first into the graph: up to half of it.
+        Samples that come first into the graph, in this order: up to half of it.
 
     Attributes
     ----------
     members : Tensor of shape (m,)
         Positions in the source of the samples in the graph, ascending.
+    features : Tensor of shape (m, d)
+        Their coordinates, without an image's pixels.
     among_members : Tensor of shape (m, k)
         Each member's neighbours, as positions in `members`.
     of_all : Tensor of shape (n, k)
@@ -57,14 +59,14 @@ class NeighbourGraph:
     ) -> None:
         n = len(source)
         self.members = _choose(n, graph_size, rng, keep)
-        points = model.coordinates(source.subset(self.members) if len(self.members) < n else source, PIXELS)
-        self._points, self._n_pixels = points, 0 if model.encoder is None else math.prod(source.shape)
+        self.features, points = _coordinates(model, source.subset(self.members) if len(self.members) < n else source)
+        self._of_images = points is not self.features
         self.among_members = graph.neighbours(points, n_neighbors).cpu()
         self.of_all = self.members[self.among_members]
         if len(self.members) < n:
             found = torch.empty(n, self.of_all.shape[1], dtype=torch.long)
             for part in torch.arange(n).split(8192):
-                queries = model.coordinates(source.subset(part), PIXELS)
+                queries = _coordinates(model, source.subset(part))[1]
                 found[part] = self.members[graph.nearest(queries, points, found.shape[1])[1].cpu()]
             found[self.members] = self.of_all
             self.of_all = found
@@ -74,15 +76,10 @@ class NeighbourGraph:
         """The symmetric affinity matrix (m, m) of the members."""
         return graph.affinity(self.among_members.numpy())
 
-    @cached_property
-    def features(self) -> Tensor:
-        """The members' coordinates (m, d) without an image's pixels."""
-        return self._points[:, : self._points.shape[1] - self._n_pixels]
-
     @property
     def affinity_by_features(self) -> sp.csr_array:
         """The affinity matrix (m, m) of the members' neighbours by features alone: that of rows is the same."""
-        if not self._n_pixels:
+        if not self._of_images:
             return self.affinity
         return graph.affinity(graph.neighbours(self.features, self.among_members.shape[1]).cpu().numpy())
 
@@ -96,15 +93,45 @@ class NeighbourGraph:
         return total / total.sum(dim=1, keepdim=True).clamp_(min=1e-12)
 
 
+def _coordinates(model: Model, source: Source) -> tuple[Tensor, Tensor]:
+    """Return samples' features, and the points between which labels spread: the same, but of images with pixels beside them."""
+    features = model.coordinates(source)
+    if model.encoder is None:
+        return features, features
+    return features, torch.cat([features, PIXELS * model.collect(source, blurred)], dim=1)
+
+
 def _choose(n: int, size: int, rng: torch.Generator, keep: Tensor = NONE) -> Tensor:
     if n <= size:
         return torch.arange(n)
     order = torch.randperm(n, generator=rng, device=rng.device).cpu()
-    if len(keep):
-        order = torch.cat([keep[torch.randperm(len(keep), generator=rng, device=rng.device).cpu()][: size // 2], order])
     chosen = torch.zeros(n, dtype=torch.bool)
-    chosen[order[:size]] = True
+    chosen[torch.cat([keep[: size // 2], order])[:size]] = True
     return chosen.nonzero().squeeze(1)
+
+
+def evenly(known: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
+    """Order labelled samples at random, but such that each class comes as early and as often as the others."""
+    order = torch.randperm(len(known), generator=rng, device=rng.device).cpu()
+    turn = torch.empty(len(known), dtype=torch.long)
+    for label in labels.unique():
+        of_label = (labels[order] == label).nonzero().squeeze(1)
+        turn[of_label] = torch.arange(len(of_label))
+    return known[order[turn.argsort(stable=True)]]
+
+
+def matching(w: Tensor, labels: Tensor) -> Tensor:
+    """Return the cluster (K,) that stands for each class, one for each: those that labelled samples agree with most.
+
+    Parameters
+    ----------
+    w : Tensor of shape (m, K)
+        Soft clusters of the labelled samples.
+    labels : Tensor of shape (m,)
+        Their classes.
+    """
+    agreement = torch.zeros(w.shape[1], w.shape[1]).index_add_(0, labels, w.cpu())
+    return torch.from_numpy(linear_sum_assignment(agreement.numpy(), maximize=True)[1])
 
 
 def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int, core: float) -> Tensor:

@@ -7,6 +7,7 @@ Each returns a scalar to be minimised. D is given by its logits: ``D_i(x) = sigm
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -44,7 +45,7 @@ def generator_normalized_likelihood(logits: Tensor, c: Tensor) -> Tensor:
     The gradient is that of Eq. 1 divided by the expectation itself: the same direction, a scale that neither overflows
     nor vanishes, whatever the discriminator's confidence (self-normalised importance weights).
     """
-    return -torch.stack([of_class(logits, c), logits[:, -1]]).logsumexp(dim=1).sum()
+    return 2 * math.log(len(c)) - torch.stack([of_class(logits, c), logits[:, -1]]).logsumexp(dim=1).sum()
 
 
 def generator_non_saturating(logits: Tensor, c: Tensor) -> Tensor:

@@ -100,22 +100,28 @@ class Model:
         """Return the output of layer r (Section 5.4), float32 (n, n_components), for all samples of a source."""
         return self.collect(source, self.e_net.features)
 
-    def coordinates(self, source: Source, pixels: float = 0.0) -> Tensor:
+    def coordinates(self, source: Source) -> Tensor:
         """Return the points (n, m) between which neighbours are sought.
 
-        Rows are their own coordinates. Images have the encoder's features, of length 1, beside their blurred pixels, of
-        length `pixels`; or their pixels alone where no features were learned.
+        Rows are their own coordinates. Images have the encoder's features, of length 1, or their pixels where none were learned.
         """
-        if self.encoder is None:
-            return source.batch(slice(None)).flatten(1)
         encoder = self.encoder
-        return self.collect(source, lambda x: torch.cat([F.normalize(encoder(x), dim=1), pixels * blurred(x)], dim=1))
+        if encoder is None:
+            return source.batch(slice(None)).flatten(1)
+        return self.collect(source, lambda x: F.normalize(encoder(x), dim=1))
 
     @torch.no_grad()
     def collect(self, source: Source, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        """Apply `compute`, which uses the E-net, to all samples of a source in chunks; the results, concatenated."""
+        """Apply `compute`, which uses the E-net, to all samples of a source in chunks; the results, one below the other."""
+        results, filled = torch.empty(0, 0), 0
         with evaluating(self.e_net):
-            return torch.cat([compute(x)[:n].float() for x, n in self._chunks(source)])
+            for x, n in self._chunks(source):
+                computed = compute(x)[:n].float()
+                if not filled:  # not a list of parts: to join them would take their memory twice
+                    results = computed.new_empty(len(source), *computed.shape[1:])
+                results[filled : filled + n] = computed
+                filled += n
+        return results
 
     def chunk_size(self) -> int:
         """Return the samples that pass a network at once when predicting: always as many, so that no answer depends on it."""
@@ -152,8 +158,9 @@ class Model:
 
 
 def blurred(x: Tensor) -> Tensor:
-    """Return images (n, c, h, w), slightly blurred, as rows of mean 0 and length 1."""
-    pixels = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False).flatten(1)
+    """Return images (n, c, h, w), slightly blurred and of some 32 pixels a side at most, as rows of mean 0 and length 1."""
+    factor = min(x.shape[2:]) // 32
+    pixels = F.avg_pool2d(F.avg_pool2d(x, factor) if factor > 1 else x, 3, 1, 1, count_include_pad=False).flatten(1)
     return F.normalize(pixels - pixels.mean(dim=1, keepdim=True), dim=1)
 
 

@@ -97,9 +97,9 @@ def conv_generator(shape: Shape, n_inputs: int, width: int) -> nn.Sequential:
     layers = activated(nn.Linear(n_inputs, units, bias=False), nn.BatchNorm1d(units))
     layers += [nn.Unflatten(1, (filters, *base))]
     for _ in range(doublings - 1):
-        deconvolution = nn.ConvTranspose2d(filters, filters // 2, 4, 2, 1, bias=False)
-        filters //= 2
-        layers += activated(deconvolution, nn.BatchNorm2d(filters))
+        halved = max(filters // 2, 1)
+        layers += activated(nn.ConvTranspose2d(filters, halved, 4, 2, 1, bias=False), nn.BatchNorm2d(halved))
+        filters = halved
     last = nn.ConvTranspose2d(filters, channels, 4, 2, 1)
     nn.init.normal_(last.weight, 0.0, 0.02)
     return nn.Sequential(*layers, last, nn.Tanh(), CentreCrop(height, side))

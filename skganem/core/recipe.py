@@ -36,7 +36,7 @@ LEAST = {
 TINY, INF = 1e-12, math.inf
 RANGES = {
     "tol": (0, 1), "e_tol": (0, 1), "e_tol_rows": (0, 1), "e_epsilon": (0, 1), "core": (TINY, 1), "clip": (TINY, INF),
-    "decay": (TINY, INF), "sharpening": (TINY, INF), "representation_rate": (TINY, INF), "temperature": (TINY, INF),
+    "decay": (TINY, INF), "sharpening": (TINY, 16), "representation_rate": (TINY, INF), "temperature": (TINY, INF),
     "r1_gamma": (0, INF), "e_strength": (0, INF), "generated": (0, INF), "consistency": (0, INF),
 }  # fmt: skip
 OPTIONAL = ("decay", "e_epsilon", "lipschitz", "augmentation")
@@ -176,6 +176,8 @@ class Recipe:
             value = getattr(self, name)
             if not (value is None and name in OPTIONAL) and not (isinstance(value, Real) and low <= float(value) <= high):
                 raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}.")
+        if not (self.generated or self.consistency):
+            raise ValueError("generated and consistency are both 0: nothing would teach the E-net.")
         if self.min_m_steps > self.max_m_steps:
             raise ValueError(f"min_m_steps={self.min_m_steps} is more than max_m_steps={self.max_m_steps}.")
         rates = self.learning_rates

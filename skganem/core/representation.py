@@ -35,6 +35,11 @@ def learn_features(
     -------
     list of float
         The loss of each step.
+
+    Raises
+    ------
+    ValueError
+        If training diverges.
     """
     encoder, n_steps = model.add_encoder(), recipe.representation_steps
     head = projection_head(model.e_net.n_features, rng.initial_seed()).to(model.device)
@@ -58,6 +63,11 @@ def learn_features(
         schedule.step()
         losses.append(loss.detach())
     encoder.eval()
+    if losses and not torch.isfinite(losses[-1]):
+        raise ValueError(
+            "Learning features from the images diverged. Try precision='float32', or a recipe with a smaller "
+            "representation_rate."
+        )
     return [float(loss) for loss in losses]
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from skganem.core.shapes import Shape, is_image
 
@@ -45,23 +46,64 @@ def resolve_precision(precision: str, device: torch.device, shape: Shape) -> tor
     return torch.bfloat16 if fast else torch.float32
 
 
+#: Held while initial weights are drawn: fits in other threads draw from the same global stream.
+DRAWING = threading.RLock()
+#: The global streams in use by fits: how many use each, and its state before the first of them.
+BORROWED: dict[torch.device, tuple[int, Tensor]] = {}
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global CPU stream inside the block, and restore it after: for initial weights, and for dropout."""
-    with torch.random.fork_rng(devices=[]):
+    """Seed torch's global CPU stream inside the block, and restore it after: for initial weights."""
+    with DRAWING, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
 
 
 @contextmanager
-def deterministic() -> Iterator[None]:
-    """Have cuDNN choose, inside the block, among algorithms that always give the same bits."""
-    before = torch.backends.cudnn.deterministic
-    torch.backends.cudnn.deterministic = True
+def borrowed_streams(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global streams for a fit, since dropout has no other; the last of the fits in threads restores them."""
+    streams = [torch.device("cpu"), *([device] if device.type == "cuda" else [])]
+    with DRAWING:
+        for stream in streams:
+            borrowers, before = BORROWED.get(stream, (0, get_stream(stream)))
+            BORROWED[stream] = borrowers + 1, before
+            set_stream(stream, torch.Generator(stream).manual_seed(seed).get_state())
     try:
         yield
     finally:
-        torch.backends.cudnn.deterministic = before
+        with DRAWING:
+            for stream in streams:
+                borrowers, before = BORROWED.pop(stream)
+                if borrowers > 1:
+                    BORROWED[stream] = borrowers - 1, before
+                else:
+                    set_stream(stream, before)
+
+
+def get_stream(device: torch.device) -> Tensor:
+    """Return the state of torch's global random stream of the CPU or of a CUDA device."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def set_stream(device: torch.device, state: Tensor) -> None:
+    """Set the state of torch's global random stream of the CPU or of a CUDA device."""
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Have cuDNN choose, inside the block, among algorithms that always give the same bits."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import uuid
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
@@ -41,7 +41,7 @@ def write(path: str | os.PathLike[str], kind: str, value: Any) -> None:
     kind : str
         What it is; `read` asks for it.
     value : object
-        Of dicts, lists, tuples, strings, numbers, None, arrays, dtypes, devices and this package's records.
+        Of dicts, lists, tuples, strings, paths, numbers, None, arrays, dtypes, devices and this package's records.
 
     Raises
     ------
@@ -54,15 +54,15 @@ def write(path: str | os.PathLike[str], kind: str, value: Any) -> None:
     head = {"format": "skganem", "version": str(VERSION), "kind": kind, "value": text}
     data = save(arrays, {**head, "digest": digest(head, arrays)})
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")  # not by tempfile: only its owner could read it
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -123,6 +123,8 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         return value
     if isinstance(value, np.generic):
         return encode(value.item(), arrays)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, torch.Tensor):
         return {"$": "tensor", "array": encode(value.detach().cpu().contiguous().numpy(), arrays)}
     if isinstance(value, np.ndarray):
