@@ -385,7 +385,8 @@ def test_functions_are_told_apart_by_what_they_do():
 
     kinds = [
         softer, partial(softer, by=2), partial(softer, by=3), Softer(2), Softer(3), Softer(2).__call__, dividing(2),
-        dividing(3), lambda x, index, rng: x - 2, lambda x, index, rng: x in {"a", "b"}, Recipe(), Recipe(augmentation=dividing(2)),
+        dividing(3), lambda x, index, rng: x - 2,
+        lambda x, index, rng: x in {"a", "b"}, Recipe(), Recipe(augmentation=dividing(2)),
     ]  # fmt: skip
     assert len({identity(kind) for kind in kinds}) == len(kinds)
     assert identity(dividing(2)) == identity(dividing(2))
