@@ -49,6 +49,14 @@ def tables():
     clusters = [record for record in features if "clustering_error" in record]
     rows = figures(clusters, ("data", "method"), "clustering_error")
     made["feature_clusters"] = list_table(("data", "method", *STATISTICS), rows)
+    chosen = {}
+    for record in latest(read(RESULTS / "choosing_k.jsonl"), ("data", "method")):
+        chosen.setdefault((record["data"], record["method"]), {})[record["seed"]] = record
+    rows = []
+    for names, runs in sorted(chosen.items()):
+        seconds = sum(run["seconds"] for run in runs.values()) / len(runs)
+        rows.append((*names, ", ".join(str(runs[seed]["chosen"]) for seed in sorted(runs)), f"{seconds:.0f}"))
+    made["choosing_k"] = list_table(("data", "method", "numbers chosen, seed by seed", "seconds"), rows)
     return made
 
 
