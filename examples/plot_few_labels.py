@@ -15,6 +15,7 @@ seen.
 # -----------------------
 import matplotlib.pyplot as plt
 import numpy as np
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
@@ -37,7 +38,7 @@ print(f"{np.sum(y_partial >= 0)} of {len(y_partial)} images have a label")
 # --------------
 classifiers = {
     "SVC on the labelled images alone": SVC(),
-    "SelfTrainingClassifier(SVC)": SelfTrainingClassifier(SVC(probability=True, random_state=0)),
+    "SelfTrainingClassifier(SVC)": SelfTrainingClassifier(CalibratedClassifierCV(SVC(), ensemble=False)),
     "LabelSpreading": LabelSpreading(kernel="knn", n_neighbors=7),
     "GAN-EM": GANEMSemiSupervisedClassifier(image_shape=(8, 8), random_state=0),
 }

@@ -27,9 +27,9 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
     recipe : {"default", "paper", "released"} or Recipe, default="default"
         All settings of networks and training that have no parameter of their own here:
 
-        - "default": what works best;
+        - "default": what worked best on our development data;
         - "paper": the settings of Zhao et al. (2018): uniform initial w, RMSprop with rate 2e-4 decaying by 0.98, weight
-          clipping, 5 epochs and 1000 E-net steps an iteration. Slow;
+          clipping, 5 epochs and 1000 E-net steps an iteration. Slow, and on MNIST its error stays near 77 %;
         - "released": the settings of the authors' released code, where they differ from the paper;
         - a :class:`~skganem.Recipe`, such as ``Recipe().but(lipschitz="r1")``.
     image_shape : tuple (height, width) or (height, width, channels), default=None

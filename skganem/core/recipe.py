@@ -46,7 +46,7 @@ NAMED = ("optimizer", "init")
 
 @dataclass(frozen=True, repr=False)
 class Recipe:
-    """All settings of the EM loop that are not the data's.
+    """All settings of training that do not depend on the data.
 
     The fields' defaults are the recipe "default". `Recipe.paper` gives the paper's own settings. Any field can be
     changed with `but`, for example ``Recipe().but(width=64, lipschitz=None)``.
@@ -57,7 +57,7 @@ class Recipe:
         EM iterations at most (n in Algorithm 1).
     tol : float
         Training ends early when at most this share of the samples has changed its most probable class in each of the
-        last two EM iterations.
+        last two EM iterations, the first `n_unheard` ones aside, and no cluster is empty.
     m_epochs, min_m_steps, max_m_steps : int
         Passes over the data in an M-step (p in Algorithm 1), and the least and largest number of batches they may come to.
     e_steps : int
@@ -192,7 +192,7 @@ class Recipe:
 
         With labels, the E-net is trained until it makes no error on them (Appendix B.1; Section 5.3 has 5 or 10 %).
 
-        The paper leaves open the bound of the clipping (ours keeps the weights' initial spread of 0.02 five-fold), the
+        The paper leaves open the bound of the clipping (ours, 0.1, is five times the initial weights' standard deviation), the
         number of EM iterations ("converges within 20", its slides) and the batch size (64 in Section 5.1, 70 in
         Appendix B.1; ours is 64).
         """
