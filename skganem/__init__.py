@@ -4,6 +4,7 @@ from skganem._clustering import GANEMClustering
 from skganem._persistence import load, save
 from skganem._semi_supervised import GANEMSemiSupervisedClassifier
 from skganem._transformer import GANEMTransformer
+from skganem.core.augment import ImageWarp
 from skganem.core.networks import Networks
 from skganem.core.recipe import Recipe
 from skganem.metrics import clustering_error
@@ -14,6 +15,7 @@ __all__ = [
     "GANEMClustering",
     "GANEMSemiSupervisedClassifier",
     "GANEMTransformer",
+    "ImageWarp",
     "Networks",
     "Recipe",
     "clustering_error",

@@ -267,9 +267,9 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
 
         The score is the mean silhouette of the samples' predicted clusters, not between the samples themselves but in a
         diffusion map of their neighbour graph, where groups that overlap little are far apart. With an int as `random_state`,
-        nothing in it but the labels depends on `n_clusters`, so that ``GridSearchCV(GANEMClustering(), {"n_clusters": [...]})`` can choose it. It is no
-        likelihood, which a GAN does not have; it compares models of the same data only; and where groups are long and thin,
-        such as two moons, it favours cutting them into shorter pieces.
+        nothing in it but the labels depends on `n_clusters`, so that ``GridSearchCV(GANEMClustering(random_state=0),
+        {"n_clusters": [...]})`` can choose it. It is no likelihood, which a GAN does not have; it compares models of the same
+        data only; and where groups are long and thin, such as two moons, it favours cutting them into shorter pieces.
 
         Parameters
         ----------

@@ -47,6 +47,11 @@ class ImageWarp:
         Standard deviation of the displacement at the nodes of a 5x5 grid, as a part of half the image.
     colour : float
         Largest change of brightness, and of the logarithm of contrast, of images with 3 channels.
+
+    Examples
+    --------
+    >>> from skganem import GANEMClustering, ImageWarp
+    >>> upright = GANEMClustering(n_clusters=10, augmentation=ImageWarp(angle=0.1, shear=0.1))
     """
 
     angle: float = 0.35
@@ -57,7 +62,18 @@ class ImageWarp:
     colour: float = 0.4
 
     def scaled(self, factor: float) -> ImageWarp:
-        """Return a warp whose changes are `factor` times as large."""
+        """Return a warp whose changes are `factor` times as large.
+
+        Parameters
+        ----------
+        factor : float
+            0 leaves images as they are.
+
+        Returns
+        -------
+        warp : ImageWarp
+            The new warp.
+        """
         return ImageWarp(**{field.name: factor * getattr(self, field.name) for field in fields(self)})
 
     def __call__(self, x: Tensor, index: Tensor | None, rng: torch.Generator) -> Tensor:

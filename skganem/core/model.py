@@ -103,7 +103,7 @@ class Model:
     def coordinates(self, source: Source) -> Tensor:
         """Return the points (n, m) between which neighbours are sought.
 
-        Rows are their own coordinates. Images have the encoder's features, of length 1, or their pixels where none were learned.
+        Rows are their own coordinates. Images have the encoder's features, of length 1, or their pixels where there are none.
         """
         encoder = self.encoder
         if encoder is None:
