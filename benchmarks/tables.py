@@ -74,6 +74,7 @@ FEW_LABELS = (
     ("GAN-EM", "LabelSpreading", "SelfTraining(SVC)"),
     {"digits, half of the images, 5 labels a class": ("digits",), "MNIST, 10,000 images, 10 labels a class": ("mnist-100",)},
 )
+FEATURES = (("GAN-EM 100", "UMAP 10", "PCA 100", "GAN-EM 2", "PCA 2"), {"MNIST, 10,000 images without labels": ("mnist-10k",)})
 
 
 def cell(n, mean, worst, bold):
@@ -97,10 +98,13 @@ def headline(records, keys, methods, rows):
 
 def readme(text):
     """Return the text of the README with its tables made anew."""
-    clustering, few_labels = (read(RESULTS / f"{name}.jsonl") for name in ("clustering", "semi_supervised"))
+    clustering, few_labels, features = (
+        read(RESULTS / f"{name}.jsonl") for name in ("clustering", "semi_supervised", "features")
+    )
     made = {
         "clustering": headline(clustering, ("data", "k"), *CLUSTERING),
         "few-labels": headline(few_labels, ("data",), *FEW_LABELS),
+        "features": headline(features, ("data",), *FEATURES),
     }
     for name, table in made.items():
         begin, end = f".. {name}-begin\n", f".. {name}-end\n"
