@@ -144,3 +144,12 @@ def test_clusters_by_k_means_are_matched_with_the_labels(blobs):
     partial = np.where(np.arange(150) < 15, (y + 1) % 3, -1)
     model = GANEMSemiSupervisedClassifier(recipe=fast_recipe(init="kmeans", max_iter=1), random_state=0).fit(X, partial)
     assert model.score(X, (y + 1) % 3) > 0.9
+
+
+def test_a_class_seen_only_in_validation_counts_as_missed(blobs):
+    X, y = blobs
+    model = fast().fit(X[y != 2], y[y != 2])
+    assert model.predict_proba(X).shape == (150, 2)
+    assert set(model.predict(X)) == {0, 1}
+    known = y != 2
+    assert model.score(X, y) == pytest.approx(model.score(X[known], y[known]) * known.mean())
