@@ -27,7 +27,7 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, stratif
 transformers = {
     "pixels": StandardScaler(),
     "PCA, 30 components": PCA(n_components=30, random_state=0),
-    "GAN-EM, 30 components": GANEMTransformer(n_components=30, n_clusters=10, image_shape=(8, 8), random_state=0),
+    "GAN-EM, 30 components": GANEMTransformer(n_components=30, n_clusters=10, image_shape=(8, 8), max_iter=4, random_state=0),
 }
 features = {name: (t.fit(X_train).transform(X_train), t.transform(X_test)) for name, t in transformers.items()}
 

@@ -40,7 +40,7 @@ classifiers = {
     "SVC on the labelled images alone": SVC(),
     "SelfTrainingClassifier(SVC)": SelfTrainingClassifier(CalibratedClassifierCV(SVC(), ensemble=False)),
     "LabelSpreading": LabelSpreading(kernel="knn", n_neighbors=7),
-    "GAN-EM": GANEMSemiSupervisedClassifier(image_shape=(8, 8), random_state=0),
+    "GAN-EM": GANEMSemiSupervisedClassifier(image_shape=(8, 8), max_iter=5, random_state=0),
 }
 errors = {}
 for name, classifier in classifiers.items():

@@ -153,3 +153,13 @@ def test_a_class_seen_only_in_validation_counts_as_missed(blobs):
     assert set(model.predict(X)) == {0, 1}
     known = y != 2
     assert model.score(X, y) == pytest.approx(model.score(X[known], y[known]) * known.mean())
+
+
+def test_known_labels_need_no_graph(digits):
+    """Where every label is known, no features are learned for a graph that none would come from."""
+    X, y = digits
+    model = GANEMSemiSupervisedClassifier(recipe=fast_recipe(e_steps=50), random_state=0).fit(X, y)
+    assert model._model.encoder is None
+    np.testing.assert_array_equal(model.transduction_, y)
+    y = np.where(np.arange(300) == 0, -1, y)
+    assert GANEMSemiSupervisedClassifier(recipe=fast_recipe(), random_state=0).fit(X, y)._model.encoder is not None

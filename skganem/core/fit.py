@@ -144,7 +144,8 @@ def begin(
 ) -> tuple[Tensor, Tensor | None]:
     """Make the initial w (Algorithm 1, line 1), and find each row's neighbours where the augmentation needs them."""
     source, recipe, n_clusters = problem.source, problem.recipe, problem.n_clusters
-    images, use_graph = is_image(source.shape), recipe.init == "graph" and problem.w is None
+    wanted = problem.w is None and len(problem.known) < len(source)  # where all labels are known, they are w
+    images, use_graph = is_image(source.shape), recipe.init == "graph" and wanted
     mix = recipe.augmentation == "auto" and not images
     change = ImageWarp() if isinstance(recipe.augmentation, str) else recipe.augmentation
     if images and use_graph and change is not None:
