@@ -200,7 +200,8 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
             X = as_rows(self, X, reset=True, image_shape=self.image_shape, min_samples=2)
             n_clusters, labelled = self.n_clusters, {}
             check_consistent_length(X, y)
-            if y is not None and not is_unlabeled(as_column(y), self.unlabeled).all():
+            y = None if y is None else as_column(y)
+            if y is not None and not is_unlabeled(y, self.unlabeled).all():
                 known, codes, classes = split_labels(X, y, self.unlabeled)
                 n_clusters, labelled = len(classes), {"known": torch.from_numpy(known), "labels": torch.from_numpy(codes)}
             if len(X) < n_clusters:

@@ -16,7 +16,7 @@ from torch import Tensor
 from skganem.core import storage
 from skganem.core.data import Source
 from skganem.core.em import Training
-from skganem.core.runtime import get_stream, set_stream
+from skganem.core.runtime import get_stream, set_stream, streams
 
 KIND = "checkpoint"
 
@@ -59,7 +59,7 @@ def state_of(training: Training, w: Tensor, neighbours: Tensor | None) -> dict[s
         "model": training.model.to_numpy(),
         "optimizers": [moments(optimizer) for optimizer in training.optimizers],
         "rng": training.rng.get_state(),
-        "streams": {stream.type: get_stream(stream) for stream in streams(training)},
+        "streams": {stream.type: get_stream(stream) for stream in streams(training.model.device)},
         "iteration": training.iteration,
         "history": training.history,
         "stopped": training.stopped,
@@ -74,17 +74,11 @@ def restore(training: Training, state: dict[str, Any]) -> Tensor:
     for optimizer, kept in zip(training.optimizers, state["optimizers"], strict=True):
         set_moments(optimizer, kept)
     training.rng.set_state(state["rng"])
-    for stream in streams(training):
+    for stream in streams(training.model.device):
         set_stream(stream, state["streams"][stream.type])
     training.iteration, training.history, training.stopped = state["iteration"], state["history"], state["stopped"]
     w: Tensor = state["w"].to(training.model.device)
     return w
-
-
-def streams(training: Training) -> list[torch.device]:
-    """Return the devices whose global random streams a fit may draw from."""
-    device = training.model.device
-    return [torch.device("cpu"), *([device] if device.type == "cuda" else [])]
 
 
 def parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:

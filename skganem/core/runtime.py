@@ -63,9 +63,8 @@ def seeded(seed: int) -> Iterator[None]:
 @contextmanager
 def borrowed_streams(seed: int, device: torch.device) -> Iterator[None]:
     """Seed torch's global streams for a fit, since dropout has no other; the last of the fits in threads restores them."""
-    streams = [torch.device("cpu"), *([device] if device.type == "cuda" else [])]
     with DRAWING:
-        for stream in streams:
+        for stream in streams(device):
             borrowers, before = BORROWED.get(stream, (0, get_stream(stream)))
             BORROWED[stream] = borrowers + 1, before
             set_stream(stream, torch.Generator(stream).manual_seed(seed).get_state())
@@ -73,12 +72,17 @@ def borrowed_streams(seed: int, device: torch.device) -> Iterator[None]:
         yield
     finally:
         with DRAWING:
-            for stream in streams:
+            for stream in streams(device):
                 borrowers, before = BORROWED.pop(stream)
                 if borrowers > 1:
                     BORROWED[stream] = borrowers - 1, before
                 else:
                     set_stream(stream, before)
+
+
+def streams(device: torch.device) -> list[torch.device]:
+    """Return the devices whose global random streams a fit on a device may draw from."""
+    return [torch.device("cpu"), *([device] if device.type == "cuda" else [])]
 
 
 def get_stream(device: torch.device) -> Tensor:
