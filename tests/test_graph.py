@@ -2,16 +2,17 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import make_blobs, make_circles, make_moons
-from sklearn.metrics import silhouette_samples
 from sklearn.neighbors import NearestNeighbors
 
 from skganem import clustering_error
 from skganem.core import graph
+from skganem.core.embedding import weighed_by_embeddings
 
 
 def cut(X, k, n_neighbors=15):
     points = torch.tensor(np.asarray(X, dtype=np.float32))
-    return graph.partition(graph.affinity(graph.neighbours(points, n_neighbors).numpy()), points, k, seed=0)[0]
+    links = weighed_by_embeddings(graph.affinity(graph.neighbours(points, n_neighbors).numpy()), seed=0)
+    return graph.partition(links, k, seed=0)[0]
 
 
 def test_neighbours_are_those_of_scikit_learn():
@@ -79,15 +80,6 @@ def test_affinity_is_what_two_nodes_share():
         for i, a in enumerate(within)
     ]
     np.testing.assert_allclose(affinity, expected)
-
-
-def test_silhouette_is_made_of_those_of_scikit_learn():
-    rng = np.random.default_rng(0)
-    X, labels = rng.normal(size=(300, 3)), np.r_[rng.integers(0, 4, 299), 9]  # the last is alone
-    theirs = silhouette_samples(X, labels)
-    by_part = np.mean([theirs[labels == i].mean() for i in np.unique(labels)])
-    assert graph.silhouette(X, labels) == pytest.approx((theirs.mean() + by_part) / 2)
-    assert graph.silhouette(X, np.zeros(300)) == 0
 
 
 def test_an_island_of_two_neighbourhoods_is_no_cluster():

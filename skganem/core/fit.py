@@ -63,6 +63,16 @@ class Problem:
         """Whether the initial w says anything of the samples."""
         return self.w is not None or self.recipe.init in ("graph", "kmeans")
 
+    @property
+    def from_graph(self) -> bool:
+        """Whether the initial w comes from the neighbour graph. Where all labels are known, they are w."""
+        return self.recipe.init == "graph" and self.w is None and len(self.known) < len(self.source)
+
+    @property
+    def mixes_rows(self) -> bool:
+        """Whether the augmentation mixes rows with their neighbours."""
+        return self.recipe.augmentation == "auto" and not is_image(self.source.shape)
+
     def fingerprint(self) -> str:
         """Return a checksum of everything that a fit depends on, apart from its seed."""
         labels = [self.known, self.labels, *([] if self.w is None else [self.w])]
@@ -143,32 +153,40 @@ def begin(
     problem: Problem, model: Model, rng: torch.Generator, seed: int, tell: Callable[[str], None]
 ) -> tuple[Tensor, Tensor | None]:
     """Make the initial w (Algorithm 1, line 1), and find each row's neighbours where the augmentation needs them."""
-    source, recipe, n_clusters = problem.source, problem.recipe, problem.n_clusters
-    wanted = problem.w is None and len(problem.known) < len(source)  # where all labels are known, they are w
-    images, use_graph = is_image(source.shape), recipe.init == "graph" and wanted
-    mix = recipe.augmentation == "auto" and not images
+    graph = neighbour_graph(problem, model, rng, tell) if problem.from_graph or problem.mixes_rows else None
+    neighbours = graph.of_all if graph is not None and problem.mixes_rows else None
+    return initial_w(problem, graph, rng, seed, tell) if problem.w is None else problem.w, neighbours
+
+
+def neighbour_graph(
+    problem: Problem, model: Model, rng: torch.Generator, tell: Callable[[str], None]
+) -> initial.NeighbourGraph:
+    """Find each sample's neighbours; of images, by features that are learned first."""
+    source, recipe = problem.source, problem.recipe
     change = ImageWarp() if isinstance(recipe.augmentation, str) else recipe.augmentation
-    if images and use_graph and change is not None:
+    if is_image(source.shape) and change is not None:
         learn_features(model, source, recipe, change, rng, problem.dtype, tell)
-    graph = None
-    if use_graph or mix:
-        tell("looking for neighbours")
-        first = initial.evenly(problem.known, problem.labels, rng) if len(source) > recipe.graph_size else problem.known
-        graph = initial.NeighbourGraph(model, source, recipe.n_neighbors, recipe.graph_size, rng, first)
-    neighbours = graph.of_all if graph is not None and mix else None
-    if problem.w is not None:
-        return problem.w, neighbours
-    if graph is not None and use_graph:
+    tell("looking for neighbours")
+    first = initial.evenly(problem.known, problem.labels, rng) if len(source) > recipe.graph_size else problem.known
+    return initial.NeighbourGraph(model, source, recipe.n_neighbors, recipe.graph_size, rng, first)
+
+
+def initial_w(
+    problem: Problem, graph: initial.NeighbourGraph | None, rng: torch.Generator, seed: int, tell: Callable[[str], None]
+) -> Tensor:
+    """Make the initial w by the recipe's `init`."""
+    source, recipe, n_clusters = problem.source, problem.recipe, problem.n_clusters
+    if graph is not None and problem.from_graph:
         tell("initial labels from the graph")
         if len(problem.known):
-            return initial.propagated(graph, problem.known, problem.labels, n_clusters), neighbours
-        return initial.partitioned(graph, n_clusters, seed, recipe.core), neighbours
+            return initial.propagated(graph, problem.known, problem.labels, n_clusters)
+        return initial.partitioned(graph, n_clusters, seed, recipe.core)
     if recipe.init == "kmeans":
         w = initial.kmeans_w(source, n_clusters, recipe.graph_size, seed, rng)
-        return w[:, initial.matching(w[problem.known], problem.labels)], neighbours
+        return w[:, initial.matching(w[problem.known], problem.labels)]
     if recipe.init == "random":
-        return initial.random_w(len(source), n_clusters, rng), neighbours
-    return torch.full((len(source), n_clusters), 1 / n_clusters), neighbours
+        return initial.random_w(len(source), n_clusters, rng)
+    return torch.full((len(source), n_clusters), 1 / n_clusters)
 
 
 def augmentation(problem: Problem, neighbours: Tensor | None) -> Augmentation | None:

@@ -11,14 +11,13 @@ import torch
 from scipy.cluster.vq import kmeans2
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
-from scipy.spatial.distance import cdist
 from torch import Tensor
 
 BLOCK = 1024
 TIME = 24
 #: Parts that k-means makes of a graph, for each cluster.
 SEGMENTS = 3
-N_SCORE_NEIGHBORS, N_SCORE_VECTORS, N_JUDGED = 10, 32, 3000
+N_SCORE_NEIGHBORS, N_SCORE_VECTORS = 10, 32
 
 
 def nearest(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -109,17 +108,14 @@ def leading_eigenpairs(matrix: sp.csr_array, k: int, seed: int) -> tuple[np.ndar
     return values, vectors
 
 
-def partition(graph: sp.csr_array, points: Tensor, n_clusters: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut the neighbour graph of points into parts by spectral clustering.
+def partition(graph: sp.csr_array, n_clusters: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a neighbour graph into parts, which may differ in size.
 
-    k-means in the diffusion map makes parts of even size, which is wrong where clusters differ in size. So it is asked for
-    more parts, too, which are then joined where the graph is thickest. Of the two partitions, the one with the greater
-    silhouette is taken.
+    Spectral clustering makes more parts than wanted, of even size, which are joined where the graph is thickest.
 
     Parameters
     ----------
     graph : sparse array of shape (n, n)
-    points : Tensor of shape (n, d)
     n_clusters : int
     seed : int
 
@@ -133,12 +129,7 @@ def partition(graph: sp.csr_array, points: Tensor, n_clusters: int, seed: int) -
     if n_clusters == 1:
         return np.zeros(graph.shape[0], dtype=np.int64), np.zeros(graph.shape[0])
     embedding = diffusion_map(graph, min(2 * n_clusters, graph.shape[0]), seed)
-    even = spectral_parts(embedding, n_clusters, seed, n_init=20)
-    fine = spectral_parts(embedding, SEGMENTS * n_clusters, seed, n_init=5)
-    candidates = (even, joined(graph, fine, n_clusters))
-    some = np.linspace(0, len(points) - 1, min(len(points), N_JUDGED)).astype(int)
-    spread = spread_out(points[torch.from_numpy(some)])
-    labels = max(candidates, key=lambda parts: silhouette(spread, parts[some]))
+    labels = joined(graph, spectral_parts(embedding, SEGMENTS * n_clusters, seed, n_init=5), n_clusters)
     eccentricity = np.ones(len(embedding))
     for part in (np.flatnonzero(labels == i) for i in range(n_clusters)):
         if len(part):
@@ -153,25 +144,6 @@ def spectral_parts(embedding: np.ndarray, n_parts: int, seed: int, n_init: int) 
     labels = np.full(len(embedding), -1)
     labels[placed] = kmeans(embedding[placed], min(n_parts, int(placed.sum())), seed, n_init)
     return labels
-
-
-def silhouette(points: np.ndarray, labels: np.ndarray) -> float:
-    """Return the silhouette (Rousseeuw 1987) of points (n, d) by their labels (n,), 0 if all have one label.
-
-    It is the average of two means: over the points, in which large parts outvote small ones, and over the parts, in which
-    small ones count for as much. A point by itself has silhouette 0.
-    """
-    kinds, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    if len(kinds) == 1:
-        return 0.0
-    member = np.eye(len(kinds))[codes]
-    totals = np.concatenate([cdist(block, points) @ member for block in np.array_split(points, 1 + len(points) // BLOCK)])
-    own = totals[np.arange(len(points)), codes] / np.maximum(counts[codes] - 1, 1)
-    means = totals / counts
-    means[np.arange(len(points)), codes] = np.inf
-    other = means.min(axis=1)
-    each = np.where(counts[codes] == 1, 0.0, (other - own) / np.maximum(np.maximum(own, other), 1e-12))
-    return float(each.mean() + (each @ member / counts).mean()) / 2
 
 
 def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int) -> np.ndarray:

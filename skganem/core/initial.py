@@ -5,7 +5,7 @@ found. The default, "graph", starts from the data instead: samples and their nea
 into K parts where it is thinnest (spectral clustering), or through which known labels spread. Between images, distances
 are taken in features learned from the images themselves; where labels spread, beside their pixels: features overlook what
 augmentation changes, and so join styles of different classes that pixels tell apart, while parts that are cut by pixels, too,
-are sometimes not classes but styles.
+are sometimes not classes but styles. What a link of either graph weighs, an embedding of it tells (`core.embedding`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from skganem.core import graph
 from skganem.core.data import NONE, Source
+from skganem.core.embedding import weighed_by_embeddings
 from skganem.core.model import Model, blurred
 
 #: Weight of an image's pixels beside its features where labels spread.
@@ -38,7 +39,7 @@ class NeighbourGraph:
     source : Source
     n_neighbors, graph_size : int
     rng : torch.Generator
-        Picks the samples that are in the graph where not all are.
+        Picks the samples that are in the graph where not all are, and seeds the embeddings that weigh its links.
     keep : Tensor of int
         Samples that come first into the graph, in this order: up to half of it.
 
@@ -59,6 +60,7 @@ class NeighbourGraph:
     ) -> None:
         n = len(source)
         self.members = _choose(n, graph_size, rng, keep)
+        self._seed = int(torch.randint(2**31, (), generator=rng, device=rng.device))
         self.features, points = _coordinates(model, source.subset(self.members) if len(self.members) < n else source)
         self._of_images = points is not self.features
         self.among_members = graph.neighbours(points, n_neighbors).cpu()
@@ -74,14 +76,17 @@ class NeighbourGraph:
     @cached_property
     def affinity(self) -> sp.csr_array:
         """The symmetric affinity matrix (m, m) of the members."""
-        return graph.affinity(self.among_members.numpy())
+        return self._weighed(self.among_members)
 
     @property
     def affinity_by_features(self) -> sp.csr_array:
         """The affinity matrix (m, m) of the members' neighbours by features alone: that of rows is the same."""
         if not self._of_images:
             return self.affinity
-        return graph.affinity(graph.neighbours(self.features, self.among_members.shape[1]).cpu().numpy())
+        return self._weighed(graph.neighbours(self.features, self.among_members.shape[1]).cpu())
+
+    def _weighed(self, found: Tensor) -> sp.csr_array:
+        return weighed_by_embeddings(graph.affinity(found.numpy()), self._seed)
 
     def spread(self, member_w: Tensor) -> Tensor:
         """Give every sample the mean w of its neighbours and, where it has one, its own: (m, K) to (n, K)."""
@@ -140,8 +145,7 @@ def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int, cor
     The graph is cut by features alone. The part `core` of each cluster that is nearest to its centre keeps its label; the
     others take theirs from the cores through the graph, and are the less certain the farther they lie from one (`propagated`).
     """
-    by_features = neighbour_graph.affinity_by_features
-    labels, eccentricity = graph.partition(by_features, neighbour_graph.features, n_clusters, seed)
+    labels, eccentricity = graph.partition(neighbour_graph.affinity_by_features, n_clusters, seed)
     central = np.flatnonzero((labels >= 0) & (eccentricity < core))
     known, codes = neighbour_graph.members[torch.from_numpy(central)], torch.from_numpy(labels[central])
     return propagated(neighbour_graph, known, codes, n_clusters)
