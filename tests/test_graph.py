@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import make_blobs, make_circles, make_moons
+from sklearn.metrics import silhouette_samples
 from sklearn.neighbors import NearestNeighbors
 
 from skganem import clustering_error
@@ -9,10 +10,16 @@ from skganem.core import graph
 from skganem.core.embedding import weighed_by_embeddings
 
 
-def cut(X, k, n_neighbors=15):
+def links_of(points, n_neighbors):
+    return graph.affinity(graph.neighbours(points, n_neighbors).numpy())
+
+
+def cut(X, k, n_neighbors=15, weighed=False):
+    """Cut as features of images are, or as rows are."""
     points = torch.tensor(np.asarray(X, dtype=np.float32))
-    links = weighed_by_embeddings(graph.affinity(graph.neighbours(points, n_neighbors).numpy()), seed=0)
-    return graph.partition(links, k, seed=0)[0]
+    if weighed:
+        return graph.partition(weighed_by_embeddings(links_of(points, n_neighbors), seed=0), k, seed=0)[0]
+    return graph.partition(links_of(points, n_neighbors), k, seed=0, points=points)[0]
 
 
 def test_neighbours_are_those_of_scikit_learn():
@@ -33,32 +40,36 @@ def test_fewer_points_than_neighbours():
     assert graph.neighbours(torch.rand(4, 2), 15).shape == (4, 3)
 
 
+@pytest.mark.parametrize("weighed", [False, True])
 @pytest.mark.parametrize("n", [300, 2500])  # dense and iterative eigensolver
 @pytest.mark.parametrize("make", [make_moons, lambda n, noise, random_state: make_circles(n, noise=noise, factor=0.5)])
-def test_shapes_that_are_not_convex(make, n):
+def test_shapes_that_are_not_convex(make, n, weighed):
     X, y = make(n, noise=0.05, random_state=0)
-    assert clustering_error(y, cut(X, 2)) < 0.01
+    assert clustering_error(y, cut(X, 2, weighed=weighed)) < 0.01
 
 
-def test_a_fragment_does_not_take_a_cluster():
+@pytest.mark.parametrize("weighed", [False, True])
+def test_a_fragment_does_not_take_a_cluster(weighed):
     """Three large groups and one of 20 points: with K = 3 the large ones are told apart, and none is merged."""
     X, y = make_blobs([300, 300, 300, 20], centers=[[0, 0], [4, 0], [0, 4], [30, 30]], cluster_std=0.8, random_state=0)
-    labels = cut(X, 3)
+    labels = cut(X, 3, weighed=weighed)
     large = y < 3
     assert clustering_error(y[large], np.maximum(labels[large], 0)) < 0.05
 
 
-def test_clusters_of_uneven_size():
+@pytest.mark.parametrize("weighed", [False, True])
+def test_clusters_of_uneven_size(weighed):
     """k-means alone cuts the large group in two and leaves the small ones together."""
     X, y = make_blobs([900, 60], centers=[[0, 0], [8, 0]], random_state=0)
-    assert clustering_error(y, cut(X, 2)) < 0.01
+    assert clustering_error(y, cut(X, 2, weighed=weighed)) < 0.01
     X, y = make_blobs([1000, 300, 100, 50], centers=[[0, 0], [5, 0], [0, 5], [8, 8]], random_state=0)
-    assert clustering_error(y, cut(X, 4)) < 0.05
+    assert clustering_error(y, cut(X, 4, weighed=weighed)) < 0.05
 
 
-def test_parts_without_any_link_are_joined_too():
+@pytest.mark.parametrize("weighed", [False, True])
+def test_parts_without_any_link_are_joined_too(weighed):
     X, y = make_blobs([100] * 5, centers=[[0, 0], [50, 0], [0, 50], [50, 50], [99, 99]], random_state=0)
-    labels = cut(X, 3, 10)
+    labels = cut(X, 3, 10, weighed)
     assert set(np.unique(labels[labels >= 0])) == {0, 1, 2}
     assert all(len(np.unique(labels[y == i])) == 1 for i in range(5))
 
@@ -82,8 +93,18 @@ def test_affinity_is_what_two_nodes_share():
     np.testing.assert_allclose(affinity, expected)
 
 
-def test_an_island_of_two_neighbourhoods_is_no_cluster():
+def test_silhouette_is_made_of_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    X, labels = rng.normal(size=(300, 3)), np.r_[rng.integers(0, 4, 299), 9]  # the last is alone
+    theirs = silhouette_samples(X, labels)
+    by_part = np.mean([theirs[labels == i].mean() for i in np.unique(labels)])
+    assert graph.silhouette(X, labels) == pytest.approx((theirs.mean() + by_part) / 2)
+    assert graph.silhouette(X, np.zeros(300)) == 0
+
+
+@pytest.mark.parametrize("weighed", [False, True])
+def test_an_island_of_two_neighbourhoods_is_no_cluster(weighed):
     """Three groups that hardly touch, and 25 points far away: with 15 neighbours, chance makes such islands."""
     X, y = make_blobs([200, 200, 200, 25], centers=[[0, 0], [5, 0], [0, 5], [9, 9]], random_state=0)
-    labels = cut(X, 3)
+    labels = cut(X, 3, weighed=weighed)
     assert clustering_error(y[y < 3], labels[y < 3]) < 0.03

@@ -11,13 +11,14 @@ import torch
 from scipy.cluster.vq import kmeans2
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+from scipy.spatial.distance import cdist
 from torch import Tensor
 
 BLOCK = 1024
 TIME = 24
 #: Parts that k-means makes of a graph, for each cluster.
 SEGMENTS = 3
-N_SCORE_NEIGHBORS, N_SCORE_VECTORS = 10, 32
+N_SCORE_NEIGHBORS, N_SCORE_VECTORS, N_JUDGED = 10, 32, 3000
 
 
 def nearest(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -108,16 +109,21 @@ def leading_eigenpairs(matrix: sp.csr_array, k: int, seed: int) -> tuple[np.ndar
     return values, vectors
 
 
-def partition(graph: sp.csr_array, n_clusters: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a neighbour graph into parts, which may differ in size.
+def partition(graph: sp.csr_array, n_clusters: int, seed: int, points: Tensor | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a neighbour graph into parts by spectral clustering.
 
-    Spectral clustering makes more parts than wanted, of even size, which are joined where the graph is thickest.
+    k-means in the diffusion map makes parts of even size, which is wrong where clusters differ in size. So it is asked for
+    more parts than wanted, which are joined where the graph is thickest. Where a style of a class lies apart, that is wrong
+    in turn: if there are `points` to judge by, k-means makes as many parts as wanted, too, and of the two partitions the one
+    with the greater silhouette is taken.
 
     Parameters
     ----------
     graph : sparse array of shape (n, n)
     n_clusters : int
     seed : int
+    points : Tensor of shape (n, d) or None
+        What the nodes stand for.
 
     Returns
     -------
@@ -130,6 +136,11 @@ def partition(graph: sp.csr_array, n_clusters: int, seed: int) -> tuple[np.ndarr
         return np.zeros(graph.shape[0], dtype=np.int64), np.zeros(graph.shape[0])
     embedding = diffusion_map(graph, min(2 * n_clusters, graph.shape[0]), seed)
     labels = joined(graph, spectral_parts(embedding, SEGMENTS * n_clusters, seed, n_init=5), n_clusters)
+    if points is not None:
+        even = spectral_parts(embedding, n_clusters, seed, n_init=20)
+        some = np.linspace(0, len(points) - 1, min(len(points), N_JUDGED)).astype(int)
+        spread = spread_out(points[torch.from_numpy(some)])
+        labels = max((even, labels), key=lambda parts: silhouette(spread, parts[some]))
     eccentricity = np.ones(len(embedding))
     for part in (np.flatnonzero(labels == i) for i in range(n_clusters)):
         if len(part):
@@ -144,6 +155,25 @@ def spectral_parts(embedding: np.ndarray, n_parts: int, seed: int, n_init: int) 
     labels = np.full(len(embedding), -1)
     labels[placed] = kmeans(embedding[placed], min(n_parts, int(placed.sum())), seed, n_init)
     return labels
+
+
+def silhouette(points: np.ndarray, labels: np.ndarray) -> float:
+    """Return the silhouette (Rousseeuw 1987) of points (n, d) by their labels (n,), 0 if all have one label.
+
+    It is the average of two means: over the points, in which large parts outvote small ones, and over the parts, in which
+    small ones count for as much. A point by itself has silhouette 0.
+    """
+    kinds, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if len(kinds) == 1:
+        return 0.0
+    member = np.eye(len(kinds))[codes]
+    totals = np.concatenate([cdist(block, points) @ member for block in np.array_split(points, 1 + len(points) // BLOCK)])
+    own = totals[np.arange(len(points)), codes] / np.maximum(counts[codes] - 1, 1)
+    means = totals / counts
+    means[np.arange(len(points)), codes] = np.inf
+    other = means.min(axis=1)
+    each = np.where(counts[codes] == 1, 0.0, (other - own) / np.maximum(np.maximum(own, other), 1e-12))
+    return float(each.mean() + (each @ member / counts).mean()) / 2
 
 
 def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int) -> np.ndarray:

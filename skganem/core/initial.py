@@ -5,7 +5,8 @@ found. The default, "graph", starts from the data instead: samples and their nea
 into K parts where it is thinnest (spectral clustering), or through which known labels spread. Between images, distances
 are taken in features learned from the images themselves; where labels spread, beside their pixels: features overlook what
 augmentation changes, and so join styles of different classes that pixels tell apart, while parts that are cut by pixels, too,
-are sometimes not classes but styles. What a link of either graph weighs, an embedding of it tells (`core.embedding`).
+are sometimes not classes but styles. Between rows, whose groups are not drawn apart by an encoder, embeddings of the graph
+tell what a link weighs.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class NeighbourGraph:
     source : Source
     n_neighbors, graph_size : int
     rng : torch.Generator
-        Picks the samples that are in the graph where not all are, and seeds the embeddings that weigh its links.
+        Picks the samples that are in the graph where not all are, and seeds the embeddings that weigh rows' links.
     keep : Tensor of int
         Samples that come first into the graph, in this order: up to half of it.
 
@@ -47,6 +48,8 @@ class NeighbourGraph:
     ----------
     members : Tensor of shape (m,)
         Positions in the source of the samples in the graph, ascending.
+    of_images : bool
+        Whether the coordinates are features that an encoder has learned.
     features : Tensor of shape (m, d)
         Their coordinates, without an image's pixels.
     among_members : Tensor of shape (m, k)
@@ -60,9 +63,9 @@ class NeighbourGraph:
     ) -> None:
         n = len(source)
         self.members = _choose(n, graph_size, rng, keep)
-        self._seed = int(torch.randint(2**31, (), generator=rng, device=rng.device))
         self.features, points = _coordinates(model, source.subset(self.members) if len(self.members) < n else source)
-        self._of_images = points is not self.features
+        self.of_images = points is not self.features
+        self._seed = 0 if self.of_images else int(torch.randint(2**31, (), generator=rng, device=rng.device))
         self.among_members = graph.neighbours(points, n_neighbors).cpu()
         self.of_all = self.members[self.among_members]
         if len(self.members) < n:
@@ -75,18 +78,16 @@ class NeighbourGraph:
 
     @cached_property
     def affinity(self) -> sp.csr_array:
-        """The symmetric affinity matrix (m, m) of the members."""
-        return self._weighed(self.among_members)
+        """The symmetric affinity matrix (m, m) of the members; rows' links are weighed by embeddings."""
+        affinity = graph.affinity(self.among_members.numpy())
+        return affinity if self.of_images else weighed_by_embeddings(affinity, self._seed)
 
     @property
     def affinity_by_features(self) -> sp.csr_array:
         """The affinity matrix (m, m) of the members' neighbours by features alone: that of rows is the same."""
-        if not self._of_images:
+        if not self.of_images:
             return self.affinity
-        return self._weighed(graph.neighbours(self.features, self.among_members.shape[1]).cpu())
-
-    def _weighed(self, found: Tensor) -> sp.csr_array:
-        return weighed_by_embeddings(graph.affinity(found.numpy()), self._seed)
+        return graph.affinity(graph.neighbours(self.features, self.among_members.shape[1]).cpu().numpy())
 
     def spread(self, member_w: Tensor) -> Tensor:
         """Give every sample the mean w of its neighbours and, where it has one, its own: (m, K) to (n, K)."""
@@ -145,7 +146,8 @@ def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int, cor
     The graph is cut by features alone. The part `core` of each cluster that is nearest to its centre keeps its label; the
     others take theirs from the cores through the graph, and are the less certain the farther they lie from one (`propagated`).
     """
-    labels, eccentricity = graph.partition(neighbour_graph.affinity_by_features, n_clusters, seed)
+    judged = neighbour_graph.features if neighbour_graph.of_images else None
+    labels, eccentricity = graph.partition(neighbour_graph.affinity_by_features, n_clusters, seed, judged)
     central = np.flatnonzero((labels >= 0) & (eccentricity < core))
     known, codes = neighbour_graph.members[torch.from_numpy(central)], torch.from_numpy(labels[central])
     return propagated(neighbour_graph, known, codes, n_clusters)
