@@ -1,10 +1,12 @@
-"""The benchmark for machines with a GPU runs to its end on a CPU, and writes what it measured."""
+"""The benchmarks compare what they say, and the one for machines with a GPU runs to its end on a CPU."""
 
 import importlib
 import json
 import os
 import subprocess
 import sys
+from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,17 @@ def test_the_readme_shows_what_was_measured(monkeypatch):
     assert text == tables.readme(text), "run python benchmarks/tables.py"
     changed = text.replace("**, ", "**, 9")
     assert changed != text == tables.readme(changed)
+
+
+def test_the_ablation_leads_to_the_default(monkeypatch):
+    """Each line changes what it names, and the last one only for how long and how fast to train."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    ablation = importlib.import_module("ablation")
+    recipes = list(ablation.recipes().values())
+    changed = [{f.name for f in fields(a) if getattr(a, f.name) != getattr(b, f.name)} for a, b in pairwise(recipes[1:])]
+    assert changed[:-1] == [set(change) for change in ablation.CHANGES.values()]
+    steps = {"max_iter", "tol", "m_epochs", "min_m_steps", "max_m_steps", "e_steps", "batch_size", "e_batch_size"}
+    assert changed[-1] == steps | {"learning_rates", "decay", "e_epsilon"}
 
 
 @pytest.mark.filterwarnings("ignore")
