@@ -43,8 +43,9 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
             default=None
         The initial soft labels w:
 
-        - "graph": the parts of a spectral clustering of the data's nearest-neighbour graph; between images, neighbours are
-          found in features that are first learned from the images themselves;
+        - "graph": the parts of a spectral clustering of the data's nearest-neighbour graph. Between images, neighbours are
+          found in features that are first learned from the images themselves; between rows, links are weighed by embeddings
+          of the graph;
         - "kmeans": k-means on the values;
         - "random": drawn from the simplex of probabilities;
         - "uniform": 1 / n_clusters, as in the paper. The networks' random initial weights alone tell clusters apart;

@@ -9,6 +9,7 @@ from skganem import clustering_error
 from skganem.core import initial
 from skganem.core.data import Scaling, Source
 from skganem.core.em import certainty
+from skganem.core.graph import affinity
 from skganem.core.model import Layout, Model, blurred
 from skganem.core.networks import DEFAULT_NETWORKS
 
@@ -49,6 +50,34 @@ def test_few_labels_spread_with_equal_mass():
     assert (w.argmax(1).numpy() == y).mean() > 0.98
 
 
+def test_links_between_rows_are_weighed_by_embeddings():
+    X, y = make_blobs([100, 100], centers=[[0] * 10, [1.2] * 10], random_state=0)
+    graph = graph_of(X)
+    raw, weighed = affinity(graph.among_members.numpy()), graph.affinity
+    rows, columns = weighed.tocoo().coords
+    ratio, between = weighed.data / raw.data, y[rows] != y[columns]
+    assert ratio.max() <= 1
+    assert ratio[between].mean() < 0.7 * ratio[~between].mean()
+
+
+def test_images_are_judged_by_their_features_and_rows_are_not(monkeypatch):
+    judged = []
+
+    def partition(graph, n_clusters, seed, points=None):
+        judged.append(points)
+        return np.arange(100) % 2, np.zeros(100)
+
+    monkeypatch.setattr(initial.graph, "partition", partition)
+    images = np.random.default_rng(0).normal(size=(100, 64)).astype(np.float32)
+    for shape in ((64,), (1, 8, 8)):
+        source, layout = Source(images, shape, Scaling.of(images, shape), CPU), Layout(shape, 2, 4, 4)
+        model = Model(layout, DEFAULT_NETWORKS, 0, CPU)
+        graph = initial.NeighbourGraph(model, source, 10, 500, torch.Generator().manual_seed(0))
+        initial.partitioned(graph, 2, seed=0, core=0.2)
+    assert judged[0] is None
+    assert judged[1] is graph.features
+
+
 def test_one_cluster():
     X = np.random.default_rng(0).normal(size=(50, 2))
     torch.testing.assert_close(initial.partitioned(graph_of(X), 1, 0, 0.2), torch.ones(50, 1))
@@ -74,6 +103,7 @@ def test_images_are_parted_by_features_and_not_by_pixels():
     model.encoder = Brightness()
     graph = initial.NeighbourGraph(model, source, 10, 500, torch.Generator().manual_seed(0))
     assert clustering_error(y, initial.partitioned(graph, 2, 0, core=0.2).argmax(1).numpy()) < 0.05
+    np.testing.assert_array_equal(graph.affinity.data, affinity(graph.among_members.numpy()).data)  # links are not weighed
     # The neighbours between which labels spread are of the same style.
     assert (style[graph.among_members.numpy()] == style[:, None]).mean() > 0.95
 

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 N_EMBEDDINGS, N_DIMENSIONS = 4, 10
-#: Pairs of nodes drawn for each node and step, to push apart; a node's links weigh 1 on average.
+#: Pairs of nodes drawn for each node and step, to push apart; the links of a node together weigh 1 on average.
 N_REPELLED = 5
 N_STEPS, RATE, BETAS = 300, 0.5, (0.9, 0.99)
 
@@ -16,9 +16,9 @@ N_STEPS, RATE, BETAS = 300, 0.5, (0.9, 0.99)
 def weighed_by_embeddings(graph: sp.csr_array, seed: int) -> sp.csr_array:
     r"""Multiply the weight of each link by its mean closeness q in a few embeddings (`neighbour_embedding`).
 
-    What pulls on a node are all links of its group: those that lead out of it are stretched. Embeddings tear evenly filled
-    regions, too, but each elsewhere, so that these tears vanish in the mean; and no link is added, so that parts of the graph
-    that have none between them stay apart.
+    A node is pulled by all links of its group at once, which stretches those that lead out of the group. Embeddings tear
+    evenly filled regions, too, but each elsewhere, so that these tears vanish in the mean. No link is added: parts of the
+    graph that have none between them stay apart.
 
     Parameters
     ----------
@@ -49,8 +49,9 @@ def neighbour_embedding(graph: sp.csr_array, n_dimensions: int, rng: np.random.G
 
         -\sum_{ij} a_{ij} \log q_{ij} - \sum_{ij} \log(1 - q_{ij}), \quad q_{ij} = \frac{1}{1 + |y_i - y_j|^2},
 
-    with the second sum over random pairs, anew in each step. All nodes move at once, by Adam with a rate that falls along a
-    cosine: there is no order in which they are visited, and so nothing to repeat but the random pairs.
+    with a scaled to 1 a node on average, and the second sum over `N_REPELLED` random pairs a node, anew in each step. All nodes
+    move at once, by Adam with a rate that falls along a cosine, so that the result depends on the first places and the pairs
+    alone.
 
     Parameters
     ----------

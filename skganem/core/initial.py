@@ -5,8 +5,8 @@ found. The default, "graph", starts from the data instead: samples and their nea
 into K parts where it is thinnest (spectral clustering), or through which known labels spread. Between images, distances
 are taken in features learned from the images themselves; where labels spread, beside their pixels: features overlook what
 augmentation changes, and so join styles of different classes that pixels tell apart, while parts that are cut by pixels, too,
-are sometimes not classes but styles. Between rows, whose groups are not drawn apart by an encoder, embeddings of the graph
-tell what a link weighs.
+are sometimes not classes but styles. Between rows, whose groups no encoder draws apart, a link
+weighs less the longer it is in embeddings of the graph (`core.embedding`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from skganem.core import graph
 from skganem.core.data import NONE, Source
 from skganem.core.embedding import weighed_by_embeddings
 from skganem.core.model import Model, blurred
+from skganem.core.shapes import is_image
 
 #: Weight of an image's pixels beside its features where labels spread.
 PIXELS = 0.7
@@ -49,7 +50,7 @@ class NeighbourGraph:
     members : Tensor of shape (m,)
         Positions in the source of the samples in the graph, ascending.
     of_images : bool
-        Whether the coordinates are features that an encoder has learned.
+        Whether the samples are images.
     features : Tensor of shape (m, d)
         Their coordinates, without an image's pixels.
     among_members : Tensor of shape (m, k)
@@ -64,7 +65,7 @@ class NeighbourGraph:
         n = len(source)
         self.members = _choose(n, graph_size, rng, keep)
         self.features, points = _coordinates(model, source.subset(self.members) if len(self.members) < n else source)
-        self.of_images = points is not self.features
+        self.of_images, self._with_pixels = is_image(source.shape), points is not self.features
         self._seed = 0 if self.of_images else int(torch.randint(2**31, (), generator=rng, device=rng.device))
         self.among_members = graph.neighbours(points, n_neighbors).cpu()
         self.of_all = self.members[self.among_members]
@@ -85,7 +86,7 @@ class NeighbourGraph:
     @property
     def affinity_by_features(self) -> sp.csr_array:
         """The affinity matrix (m, m) of the members' neighbours by features alone: that of rows is the same."""
-        if not self.of_images:
+        if not self._with_pixels:
             return self.affinity
         return graph.affinity(graph.neighbours(self.features, self.among_members.shape[1]).cpu().numpy())
 
@@ -146,6 +147,8 @@ def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int, cor
     The graph is cut by features alone. The part `core` of each cluster that is nearest to its centre keeps its label; the
     others take theirs from the cores through the graph, and are the less certain the farther they lie from one (`propagated`).
     """
+    if n_clusters == 1:
+        return torch.ones(len(neighbour_graph.of_all), 1)
     judged = neighbour_graph.features if neighbour_graph.of_images else None
     labels, eccentricity = graph.partition(neighbour_graph.affinity_by_features, n_clusters, seed, judged)
     central = np.flatnonzero((labels >= 0) & (eccentricity < core))
