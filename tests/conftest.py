@@ -5,6 +5,7 @@ import torch
 from sklearn.datasets import load_digits, make_blobs, make_moons
 
 from skganem import Recipe
+from skganem.core import graph
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -22,6 +23,12 @@ def fast_recipe(**changes):
         "representation_steps": 5, "batch_size": 32, "e_batch_size": 32, "representation_batch_size": 32,
     }  # fmt: skip
     return Recipe().but(**{**small, **changes})
+
+
+def links_of(X, n_neighbors):
+    """Return the affinity matrix of the neighbour graph of X (n, d)."""
+    points = torch.tensor(X, dtype=torch.float32)
+    return graph.affinity(graph.neighbours(points, n_neighbors).numpy())
 
 
 @pytest.fixture

@@ -1,22 +1,19 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-import torch
 from sklearn.datasets import make_blobs
 from sklearn.neighbors import NearestNeighbors
 
-from skganem.core import embedding, graph
+from skganem.core import embedding
 
-
-def links_of(X, n_neighbors=10):
-    return graph.affinity(graph.neighbours(torch.tensor(X, dtype=torch.float32), n_neighbors).numpy())
+from .conftest import links_of
 
 
 def overlapping_groups():
     centers = np.zeros((3, 20))
     centers[1, 0] = centers[2, 1] = 4
     X, y = make_blobs([300, 300, 100], centers=centers, random_state=0)
-    return links_of(X), y
+    return links_of(X, 10), y
 
 
 def test_links_between_groups_lose_most_weight():
@@ -48,7 +45,7 @@ def test_neighbours_stay_neighbours():
     """Of points on a sheet that is rolled up, most are next to the same ones afterwards."""
     rng = np.random.default_rng(0)
     angle, height = rng.uniform(1.5 * np.pi, 4.5 * np.pi, 800), rng.uniform(0, 20, 800)
-    links = links_of(np.column_stack([angle * np.cos(angle), height, angle * np.sin(angle)]))
+    links = links_of(np.column_stack([angle * np.cos(angle), height, angle * np.sin(angle)]), 10)
     y = embedding.neighbour_embedding(links, 10, rng)
     assert y.shape == (800, 10)
     assert np.isfinite(y).all()
@@ -61,7 +58,7 @@ def test_neighbours_stay_neighbours():
 
 def test_tears_vanish_in_the_mean(monkeypatch):
     """Of two runs, the means over embeddings agree better than single embeddings do."""
-    links = links_of(np.random.default_rng(0).uniform(size=(500, 5)))
+    links = links_of(np.random.default_rng(0).uniform(size=(500, 5)), 10)
 
     def agreement():
         first, other = (embedding.weighed_by_embeddings(links, seed).data / links.data for seed in (0, 1))
@@ -74,7 +71,7 @@ def test_tears_vanish_in_the_mean(monkeypatch):
 
 @pytest.mark.parametrize("n", [2, 5])
 def test_a_few_nodes(n):
-    links = links_of(np.random.default_rng(0).normal(size=(n, 3)))
+    links = links_of(np.random.default_rng(0).normal(size=(n, 3)), 10)
     weighed = embedding.weighed_by_embeddings(links, seed=0)
     assert weighed.nnz == links.nnz
     assert (weighed.data > 0).all()
@@ -82,7 +79,7 @@ def test_a_few_nodes(n):
 
 
 def test_a_node_without_links():
-    links = sp.csr_array(sp.block_diag([links_of(np.random.default_rng(0).normal(size=(30, 3))), sp.csr_array((1, 1))]))
+    links = sp.csr_array(sp.block_diag([links_of(np.random.default_rng(0).normal(size=(30, 3)), 10), sp.csr_array((1, 1))]))
     weighed = embedding.weighed_by_embeddings(links, seed=0)
     assert weighed.shape == (31, 31)
     assert weighed.nnz == links.nnz

@@ -9,17 +9,15 @@ from skganem import clustering_error
 from skganem.core import graph
 from skganem.core.embedding import weighed_by_embeddings
 
-
-def links_of(points, n_neighbors):
-    return graph.affinity(graph.neighbours(points, n_neighbors).numpy())
+from .conftest import links_of
 
 
 def cut(X, k, n_neighbors=15, weighed=False):
     """Cut as features of images are, or as rows are."""
-    points = torch.tensor(np.asarray(X, dtype=np.float32))
+    links = links_of(X, n_neighbors)
     if weighed:
-        return graph.partition(weighed_by_embeddings(links_of(points, n_neighbors), seed=0), k, seed=0)[0]
-    return graph.partition(links_of(points, n_neighbors), k, seed=0, points=points)[0]
+        return graph.partition(weighed_by_embeddings(links, seed=0), k, seed=0)[0]
+    return graph.partition(links, k, seed=0, points=torch.tensor(X, dtype=torch.float32))[0]
 
 
 def test_neighbours_are_those_of_scikit_learn():

@@ -1,4 +1,4 @@
-"""Weighing a neighbour graph's links by an embedding of it, to tell those inside a group from those between groups."""
+"""Weighing a neighbour graph's links by embeddings of it, to tell those inside a group from those between groups."""
 
 from __future__ import annotations
 

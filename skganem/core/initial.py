@@ -5,8 +5,8 @@ found. The default, "graph", starts from the data instead: samples and their nea
 into K parts where it is thinnest (spectral clustering), or through which known labels spread. Between images, distances
 are taken in features learned from the images themselves; where labels spread, beside their pixels: features overlook what
 augmentation changes, and so join styles of different classes that pixels tell apart, while parts that are cut by pixels, too,
-are sometimes not classes but styles. Between rows, whose groups no encoder draws apart, a link
-weighs less the longer it is in embeddings of the graph (`core.embedding`).
+are sometimes not classes but styles. Between rows, whose groups no encoder draws apart, a link weighs
+less the longer it is in embeddings of the graph (`core.embedding`).
 """
 
 from __future__ import annotations
