@@ -68,6 +68,27 @@ def test_the_generator_learns_the_clusters(blobs):
     assert (nearest == torch.arange(3).repeat_interleave(200)).float().mean() > 0.9
 
 
+@pytest.mark.parametrize(
+    ("decay", "shares"),
+    [(0.0, [0, 0, 0, 1]), (1.0, [1 / 4, 1 / 4, 1 / 4, 1 / 4]), (0.5, [1 / 8, 1 / 8, 1 / 4, 1 / 2])],
+    ids=["last", "plain mean", "running mean"],
+)
+def test_the_e_net_gets_the_mean_of_its_weights_in_a_round(blobs, monkeypatch, decay, shares):
+    training = training_of(blobs[0], e_averaging=decay, e_steps=4, e_rounds=1)
+    seen, e_batch = [], em.e_batch
+
+    def spy(*arguments):
+        loss = e_batch(*arguments)
+        seen.append(weights(training.model.e_net))
+        return loss
+
+    monkeypatch.setattr(em, "e_batch", spy)
+    em.e_step(training, one_hot(blobs[1], 3))
+    wanted = sum(share * each for share, each in zip(shares, seen, strict=True))
+    torch.testing.assert_close(weights(training.model.e_net), wanted)
+    assert not torch.allclose(seen[0], seen[3])
+
+
 def test_the_e_net_learns_from_generated_samples_alone(blobs):
     """Eq. 5 by itself: with a perfect generator, E labels real samples without ever having seen one."""
     X, y = blobs

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from skganem.core.augment import Augmentation
 from skganem.core.data import NONE, Source, batches, endless_batches
@@ -211,15 +212,33 @@ def e_step(training: Training, w: Tensor) -> float:
     tolerance = recipe.e_tol if is_image(training.source.shape) else recipe.e_tol_rows
     losses = []
     for _ in range(recipe.e_rounds):
-        training.model.e_net.train()
-        for index in endless_batches(len(w), recipe.e_batch_size, recipe.e_steps, training.rng):
-            losses.append(e_batch(training, index, target[index], weight[index]))
+        losses += e_round(training, target, weight)
         if len(training.known) and recipe.e_epsilon is not None:
             fit_labelled(training, recipe.e_epsilon)
         recalibrate(training)
         if not recipe.consistency or disagreement(training, w) <= tolerance:
             break
     return float(finite(torch.stack(losses).mean()))
+
+
+def e_round(training: Training, target: Tensor, weight: Tensor) -> list[Tensor]:
+    """Train the E-net on `e_steps` batches, and give it the running mean of its weights; returns the losses.
+
+    The mean is nearer to the minimum than the last weights, which the last few batches have moved about (Polyak and
+    Juditsky 1992). It begins anew in each round: weights from before would hold back what the E-net has yet to learn.
+    """
+    recipe, e_net = training.recipe, training.model.e_net
+    parameters = [parameter.detach() for parameter in e_net.parameters()]
+    mean = [parameter.clone() for parameter in parameters]
+    losses = []
+    e_net.train()
+    for step, index in enumerate(endless_batches(len(target), recipe.e_batch_size, recipe.e_steps, training.rng)):
+        losses.append(e_batch(training, index, target[index], weight[index]))
+        # The plain mean of the first steps, until it is as long as the decay says.
+        get_ema_multi_avg_fn(min(recipe.e_averaging, step / (step + 1)))(mean, parameters, step)
+    for parameter, averaged in zip(parameters, mean, strict=True):
+        parameter.copy_(averaged)
+    return losses
 
 
 def e_batch(training: Training, index: Tensor, target: Tensor, weight: Tensor) -> Tensor:

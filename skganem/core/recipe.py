@@ -37,7 +37,7 @@ TINY, INF = 1e-12, math.inf
 RANGES = {
     "tol": (0, 1), "e_tol": (0, 1), "e_tol_rows": (0, 1), "e_epsilon": (0, 1), "core": (TINY, 1), "clip": (TINY, INF),
     "decay": (TINY, INF), "sharpening": (TINY, 16), "representation_rate": (TINY, INF), "temperature": (TINY, INF),
-    "r1_gamma": (0, INF), "e_strength": (0, INF), "generated": (0, INF), "consistency": (0, INF),
+    "r1_gamma": (0, INF), "e_averaging": (0, 1), "e_strength": (0, INF), "generated": (0, INF), "consistency": (0, INF),
 }  # fmt: skip
 OPTIONAL = ("decay", "e_epsilon", "lipschitz", "augmentation")
 #: Choices that are a name, and nothing else.
@@ -66,6 +66,9 @@ class Recipe:
         An E-step is repeated, up to `e_rounds` times, until the E-net's classes of real samples differ from those of w in at
         most `e_tol` of the images, or `e_tol_rows` of the rows (only with `consistency`). An E-net that stops early on
         images corrects labels that do not fit; on rows, whose graph is that of the data themselves, it loses labels.
+    e_averaging : float
+        Decay of the running mean of the E-net's weights, which it gets at the end of each round of `e_steps` batches; 0 leaves
+        it the last ones.
     batch_size, e_batch_size : int
         Real samples, and as many generated ones, in a batch of the M-step and of the E-step.
     width : int
@@ -131,6 +134,7 @@ class Recipe:
     e_rounds: int = 5
     e_tol: float = 0.02
     e_tol_rows: float = 0.005
+    e_averaging: float = 0.99
     batch_size: int = 64
     e_batch_size: int = 128
     width: int = 32
@@ -201,7 +205,7 @@ class Recipe:
             e_batch_size=256, width=64, generator_loss="likelihood", discriminator_loss="all", lipschitz="clip",
             optimizer="rmsprop", learning_rates=(2e-4, 2e-4, 2e-4), decay=0.98, init="uniform", augmentation=None,
             weigh_generated=False, n_unheard=0, consistency=0.0, sharpening=1.0, e_epsilon=0.0,
-            networks=PAPER_NETWORKS,
+            e_averaging=0.0, networks=PAPER_NETWORKS,
         )  # fmt: skip
 
     @classmethod
