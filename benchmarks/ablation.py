@@ -22,6 +22,7 @@ CHANGES = {
     "Eq. 18, logarithm of Eq. 1": {"discriminator_loss": "own", "generator_loss": "normalized_likelihood"},
     "D without batch normalisation": {"networks": DEFAULT_NETWORKS},
     "generated samples weighed, and not heard at first": {"weigh_generated": True, "n_unheard": 4},
+    "mean of the E-net's weights": {"e_averaging": 0.99},
 }
 
 
