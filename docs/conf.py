@@ -23,9 +23,9 @@ version = release = skganem.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "numpydoc",
+    "sphinx-mathjax-offline",  # formulas need no network
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
