@@ -1,17 +1,20 @@
 """What the EM loop begins with."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import make_blobs
 
-from skganem import clustering_error
+from skganem import Recipe, clustering_error
 from skganem.core import initial
 from skganem.core.data import Scaling, Source
 from skganem.core.em import certainty
 from skganem.core.graph import affinity
 from skganem.core.model import Layout, Model, blurred
 from skganem.core.networks import DEFAULT_NETWORKS
+from skganem.core.representation import learn_features
 
 CPU = torch.device("cpu")
 
@@ -128,3 +131,25 @@ def test_every_class_has_labels_in_a_small_graph():
 def test_large_images_are_compared_by_some_32_pixels_a_side():
     assert blurred(torch.randn(2, 3, 130, 97)).shape == (2, 3 * 43 * 32)
     assert blurred(torch.randn(2, 1, 28, 28)).shape == (2, 784)
+
+
+@pytest.mark.parametrize(("shape", "seen"), [((3, 70, 100), (3, 35, 50)), ((1, 40, 40), (1, 40, 40))])
+def test_the_encoder_sees_large_images_shrunken(shape, seen):
+    rng, shapes = torch.Generator().manual_seed(0), set()
+    X = np.random.default_rng(0).uniform(-1, 1, (12, math.prod(shape)))
+    source = Source(X, shape, Scaling(np.zeros(1), 1.0), CPU)
+    model = Model(Layout(shape, 2, 4, 4), DEFAULT_NETWORKS, 0, CPU)
+
+    def flip(x, index, rng):
+        shapes.add(tuple(x.shape[1:]))
+        return x.flip(3)
+
+    learn_features(model, source, Recipe().but(representation_steps=2), flip, rng, torch.float32)
+    assert shapes == {seen}
+    coordinates = model.coordinates(source)
+    assert coordinates.shape == (12, 64)
+    again = Model(Layout(shape, 2, 4, 4), DEFAULT_NETWORKS, 1, CPU).from_numpy(model.to_numpy())
+    torch.testing.assert_close(again.coordinates(source), coordinates, rtol=0, atol=0)
+    other = Source(X + np.tile([0.01, -0.01], X.shape[1] // 2), shape, Scaling(np.zeros(1), 1.0), CPU)
+    changed = (model.coordinates(other) - coordinates).abs().max()
+    assert (changed < 1e-5) == (seen != shape)  # what averages out within a square is not seen

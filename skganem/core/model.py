@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from skganem.core.data import Source
 from skganem.core.networks import Classifier, Generator, Networks
 from skganem.core.runtime import evaluating, seeded
-from skganem.core.shapes import Shape
+from skganem.core.shapes import Shape, reduction
 
 CPU_CHUNK = 256
 CHUNK_VALUES = 1 << 22
@@ -46,6 +45,7 @@ class Model:
 
     def __init__(self, layout: Layout, networks: Networks, seed: int, device: torch.device) -> None:
         self.layout, self.device = layout, device
+        self._networks, self._seed = networks, seed
         shape, n_clusters, width = layout.shape, layout.n_clusters, layout.width
         with seeded(seed):
             e_body = networks.e_net(shape, width)
@@ -60,10 +60,22 @@ class Model:
         self.phi = torch.full((n_clusters,), 1 / n_clusters, device=device)
         self.to(device)
 
-    def add_encoder(self) -> nn.Module:
-        """Add a copy of the E-net's untrained features: what is to become the coordinates of images."""
-        self.encoder = copy.deepcopy(self.e_net.body).eval()
-        return self.encoder
+    def add_encoder(self) -> tuple[nn.Module, int]:
+        """Add what is to become the coordinates of images: the E-net's untrained features, of shrunken images.
+
+        Returns
+        -------
+        encoder : nn.Module
+        n_features : int
+        """
+        channels, *sides = self.layout.shape
+        shape = (channels, *(side // reduction(self.layout.shape) for side in sides))
+        with seeded(self._seed):
+            encoder = self._networks.e_net(shape, self.layout.width)
+            n_features = count_features(encoder, shape)
+        self.encoder = encoder
+        self.to(self.device)
+        return encoder, n_features
 
     def parts(self) -> dict[str, nn.Module]:
         """Return all networks by name."""
@@ -108,7 +120,7 @@ class Model:
         encoder = self.encoder
         if encoder is None:
             return source.batch(slice(None)).flatten(1)
-        return self.collect(source, lambda x: F.normalize(encoder(x), dim=1))
+        return self.collect(source, lambda x: F.normalize(encoder(shrunk(x)), dim=1))
 
     @torch.no_grad()
     def collect(self, source: Source, compute: Callable[[Tensor], Tensor]) -> Tensor:
@@ -157,10 +169,15 @@ class Model:
         return self
 
 
+def shrunk(x: Tensor) -> Tensor:
+    """Shrink large images (n, c, h, w) by averaging squares of pixels: enough to compare them."""
+    factor = reduction(x.shape[1:])
+    return F.avg_pool2d(x, factor) if factor > 1 else x
+
+
 def blurred(x: Tensor) -> Tensor:
-    """Return images (n, c, h, w), slightly blurred and of some 32 pixels a side at most, as rows of mean 0 and length 1."""
-    factor = min(x.shape[2:]) // 32
-    pixels = F.avg_pool2d(F.avg_pool2d(x, factor) if factor > 1 else x, 3, 1, 1, count_include_pad=False).flatten(1)
+    """Return images (n, c, h, w), shrunken and slightly blurred, as rows of mean 0 and length 1."""
+    pixels = F.avg_pool2d(shrunk(x), 3, 1, 1, count_include_pad=False).flatten(1)
     return F.normalize(pixels - pixels.mean(dim=1, keepdim=True), dim=1)
 
 

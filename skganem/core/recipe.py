@@ -96,7 +96,7 @@ class Recipe:
         The initial soft labels w; Algorithm 1 has "uniform".
     augmentation : {"auto", None} or callable (x, index, rng) -> x'
         The changes under which an E-net's answer must stay the same. "auto" warps images and mixes rows with their
-        neighbours.
+        neighbours. The encoder learns with images shrunken first, to 32 to 63 pixels on the shorter side, if that exceeds 63.
     e_strength : float
         The size of the E-step's warps, as a part of those by which the encoder learns ("auto" only).
     generated : float

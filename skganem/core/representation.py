@@ -11,7 +11,7 @@ from torch import nn
 from skganem.core.augment import Augmentation
 from skganem.core.data import Source, endless_batches
 from skganem.core.losses import normalized_temperature_cross_entropy
-from skganem.core.model import Model
+from skganem.core.model import Model, shrunk
 from skganem.core.recipe import Recipe
 from skganem.core.runtime import autocast, seeded
 
@@ -29,7 +29,8 @@ def learn_features(
 ) -> list[float]:
     """Train an encoder to tell which two changed images show the same original (SimCLR, Chen et al. 2020).
 
-    The encoder is added to the model. The E-net does not start from it: it would inherit what the encoder overlooks.
+    The encoder is added to the model. Large images are shrunken first, which saves most of the time. The E-net does not start
+    from the encoder: it would inherit what the encoder overlooks.
 
     Returns
     -------
@@ -41,8 +42,8 @@ def learn_features(
     ValueError
         If training diverges.
     """
-    encoder, n_steps = model.add_encoder(), recipe.representation_steps
-    head = projection_head(model.e_net.n_features, rng.initial_seed()).to(model.device)
+    (encoder, n_features), n_steps = model.add_encoder(), recipe.representation_steps
+    head = projection_head(n_features, rng.initial_seed()).to(model.device)
     parameters = [*encoder.parameters(), *head.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=recipe.representation_rate, betas=(0.9, 0.99), fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, n_steps))
@@ -51,7 +52,7 @@ def learn_features(
     for step, index in enumerate(endless_batches(len(source), recipe.representation_batch_size, n_steps, rng)):
         if step % max(1, n_steps // 4) == 0:
             tell(f"learning features, batch {step} of {n_steps}")
-        x = source.batch(index)
+        x = shrunk(source.batch(index))
         views = torch.cat([augment(x, index, rng), augment(x, index, rng)])
         with autocast(model.device, dtype):
             projected = head(encoder(views.contiguous(memory_format=torch.channels_last)))

@@ -16,6 +16,11 @@ def is_image(shape: Shape) -> bool:
     return len(shape) == 3
 
 
+def reduction(shape: Shape) -> int:
+    """Return the factor by which images are shrunk to be compared: to a shorter side of 32 to 63 pixels, if it is longer."""
+    return max(1, min(shape[1:]) // 32)
+
+
 def halvings(side: int, until: int) -> int:
     """Count how often `side` is halved, rounding up, before it is at most `until`."""
     count = 0
