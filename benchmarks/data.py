@@ -34,15 +34,18 @@ def svhn():
 
 
 @cache
-def celeba():
-    """Load faces, 64x64 in colour, 8000 and 2000, with their 40 attributes; decoding them needs the package Pillow."""
+def celeba(side=64):
+    """Load faces in colour, 8000 and 2000, with their 40 attributes; decoding them needs the package Pillow.
+
+    They are 64x64; smaller ones are means of squares.
+    """
     from PIL import Image
 
     data = archive("celeba10k")
     for part in ("train", "test"):
         files, ends = data.pop(f"jpeg_{part}").tobytes(), data.pop(f"ends_{part}")
         starts = [0, *ends[:-1]]
-        images = [Image.open(BytesIO(files[start:end])) for start, end in zip(starts, ends, strict=True)]
+        images = [Image.open(BytesIO(files[start:end])).reduce(64 // side) for start, end in zip(starts, ends, strict=True)]
         data[f"x_{part}"] = np.stack([np.asarray(image) for image in images])
     return data
 

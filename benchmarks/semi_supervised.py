@@ -68,11 +68,11 @@ def even(present, rng):
     return rng.permutation(np.concatenate([side[: min(map(len, sides))] for side in sides]))
 
 
-def celeba_100(attribute):
+def celeba_100(attribute, side):
     """Return a loader of faces, half of them with the attribute (Appendix B.3), with 50 labels each."""
 
     def load(draw):
-        data, rng = celeba(), np.random.default_rng(draw)
+        data, rng = celeba(side), np.random.default_rng(draw)
         column = list(data["attr_names"]).index(attribute)
         sides = []
         for part in ("train", "test"):
@@ -100,7 +100,8 @@ DATA = {
     "mnist-60k-100": mnist_with(10, 60_000),
     "mnist-60k-1000": mnist_with(100, 60_000),
     "svhn-1000": svhn_1000,
-    **{f"celeba-100/{attribute}": celeba_100(attribute) for attribute in ATTRIBUTES},
+    **{f"celeba-100/{attribute}": celeba_100(attribute, 64) for attribute in ATTRIBUTES},
+    **{f"celeba-32-100/{attribute}": celeba_100(attribute, 32) for attribute in ATTRIBUTES},
 }
 METHODS = {"GAN-EM": lambda seed, **settings: GANEMSemiSupervisedClassifier(random_state=seed, **settings), **CLASSIFIERS}
 
@@ -123,7 +124,7 @@ def run(data, method, draw, **settings):
 def main():
     """Run what the command line asks for."""
     asked = parser(__doc__, "semi_supervised")
-    asked.add_argument("--data", nargs="+", choices=[*DATA, "celeba-100"], default=["digits"])
+    asked.add_argument("--data", nargs="+", choices=[*DATA, "celeba-100", "celeba-32-100"], default=["digits"])
     asked.add_argument("--methods", nargs="+", choices=METHODS, default=["GAN-EM", "LabelSpreading", "SelfTraining(SVC)"])
     asked.add_argument("--table", action="store_true", help="only print the table of the file")
     arguments = parsed(asked)
