@@ -1,8 +1,9 @@
 """The data sets of the benchmarks, by name.
 
-Those that no package ships are read from the folder in the environment variable SKGANEM_DATA: ``mnist.npz`` and
-``svhn10k.npz`` with the arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test``, and ``celeba10k.npz`` with the attributes
-``attr_train``, ``attr_test`` and ``attr_names`` in place of y.
+Those that no package ships are read from the folder in the environment variable SKGANEM_DATA (``.data`` if it is not set):
+``mnist.npz`` and ``svhn10k.npz`` with the arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test``, and ``celeba10k.npz``
+with ``jpeg_train`` and ``jpeg_test``, the bytes of all files one after another, ``ends_train`` and ``ends_test``, where each
+ends, and ``attr_train``, ``attr_test`` and ``attr_names``.
 """
 
 import os

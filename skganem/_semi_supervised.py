@@ -36,9 +36,10 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         The shape of the images that the rows of a 2-D `X` are. None takes rows for plain features. Images need sides of 8
         or more.
     augmentation : "auto", callable or None, default="auto"
-        The small changes under which a sample keeps its cluster. "auto" slightly rotates, shears, stretches, shifts and bends
-        images, changes the tint of coloured ones, and moves rows towards their nearest neighbours. A callable
-        ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they are.
+        The small changes under which a sample keeps its cluster. "auto" leaves them to the recipe: that of the default one
+        slightly rotates, shears, stretches, shifts and bends images, changes the tint of those with 3 channels, and moves
+        rows towards their nearest neighbours; "paper" and "released" have none. An :class:`~skganem.ImageWarp` changes images
+        by other amounts; a callable ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they are.
     max_iter : int, default=None
         EM iterations at most. None takes the recipe's (10 in the default one).
     tol : float, default=None
@@ -48,7 +49,7 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
     n_init : int, default=1
         Number of restarts. The one with the highest `criterion_` is kept.
     batch_size : int, default=None
-        Samples in a batch of the M-step. None takes the recipe's (64).
+        Samples in a batch of the M-step. None takes the recipe's (64 in the default one).
     width : int, default=None
         Filters of the networks' first layer. None takes the recipe's (32 in the default one; 64 in the paper's).
     device : str or torch.device, default="auto"
@@ -247,7 +248,7 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         X : ndarray of shape (n_samples, n_features), or of images if fit was given images
             Of the dtype of fit's X (float64 for bool), and images of its range.
         y : ndarray of shape (n_samples,)
-            The class of each sample.
+            The class of each sample, ascending unless `y` was given.
         """
         check_is_fitted(self)
         return self._sample(n_samples, y, self.classes_, random_state)

@@ -40,7 +40,8 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
     init : {"graph", "kmeans", "random", "uniform"} or None, default=None
         The initial soft labels w of samples without a class, see :class:`GANEMClustering`:
 
-        - "graph": the parts of a spectral clustering of the data's nearest-neighbour graph. Between images, neighbours are
+        - "graph": the parts of a spectral clustering of the data's nearest-neighbour graph, or, where there are labels, these,
+          spread through it. Between images, neighbours are
           found in features that are first learned from the images themselves; between rows, links are weighed by embeddings
           of the graph;
         - "kmeans": k-means on the values;
@@ -51,9 +52,10 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         The shape of the images that the rows of a 2-D `X` are. None takes rows for plain features. Images need sides of 8
         or more.
     augmentation : "auto", callable or None, default="auto"
-        The small changes under which a sample keeps its cluster. "auto" slightly rotates, shears, stretches, shifts and bends
-        images, changes the tint of coloured ones, and moves rows towards their nearest neighbours. A callable
-        ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they are.
+        The small changes under which a sample keeps its cluster. "auto" leaves them to the recipe: that of the default one
+        slightly rotates, shears, stretches, shifts and bends images, changes the tint of those with 3 channels, and moves
+        rows towards their nearest neighbours; "paper" and "released" have none. An :class:`~skganem.ImageWarp` changes images
+        by other amounts; a callable ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they are.
     max_iter : int, default=None
         EM iterations at most. None takes the recipe's (10 in the default one).
     tol : float, default=None
@@ -63,7 +65,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
     n_init : int, default=1
         Number of restarts. The one with the highest `criterion_` is kept.
     batch_size : int, default=None
-        Samples in a batch of the M-step. None takes the recipe's (64).
+        Samples in a batch of the M-step. None takes the recipe's (64 in the default one).
     width : int, default=None
         Filters of the networks' first layer. None takes the recipe's (32 in the default one; 64 in the paper's).
     device : str or torch.device, default="auto"

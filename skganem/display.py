@@ -251,12 +251,12 @@ class FeatureMapDisplay(_Display):
         Parameters
         ----------
         estimator : GANEMTransformer, GANEMClustering or GANEMSemiSupervisedClassifier
-            A fitted one. Of a transformer with 2 components, these are drawn; of all others, the first two principal
+            A fitted one. Of a transformer with 1 or 2 components, these are drawn; of all others, the first two principal
             components of the E-net's last features.
         X : array-like of the shape of fit's X, apart from n_samples
             The samples.
         y : array-like of shape (n_samples,), default=None
-            What colours them; None takes the E-net's most probable classes.
+            What colours them; None takes the E-net's most probable clusters or, of a classifier, classes.
         ax : matplotlib Axes, default=None
             None makes new ones.
 

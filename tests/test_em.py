@@ -11,7 +11,7 @@ from skganem import Networks, Recipe
 from skganem.core import em
 from skganem.core.augment import ImageWarp
 from skganem.core.data import Scaling, Source
-from skganem.core.fit import Problem, fit
+from skganem.core.fit import Problem, augmentation, fit
 from skganem.core.model import Layout, Model
 from skganem.core.runtime import frozen
 
@@ -66,6 +66,14 @@ def test_the_generator_learns_the_clusters(blobs):
     generated = training.model.sample(torch.arange(3).repeat_interleave(200), torch.Generator().manual_seed(1))
     nearest = torch.cdist(generated, centres).argmin(1)
     assert (nearest == torch.arange(3).repeat_interleave(200)).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("given", ["auto", ImageWarp()])
+def test_an_e_step_warps_images_less_than_the_encoder(given):
+    recipe = fast_recipe(augmentation=given, e_strength=0.5)
+    problem = Problem(source_of(np.zeros((4, 64)), (1, 8, 8)), 2, recipe, torch.float32)
+    assert problem.change == ImageWarp()
+    assert augmentation(problem, None) == ImageWarp().scaled(0.5)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +288,7 @@ def test_own_networks(digits):
         return nn.Sequential(nn.Linear(n_inputs, 64), nn.Tanh(), nn.Unflatten(1, shape))
 
     solution = solve(digits[0], shape=(1, 8, 8), networks=Networks(generator, body, body))
-    assert built == [(1, 8, 8)] * 2
+    assert built == [(1, 8, 8)] * 3  # E, D, and the encoder of the features for the graph
     assert solution.model.e_net.n_features == 7
     assert len(solution.history) == 2
 

@@ -202,8 +202,8 @@ def e_step(training: Training, w: Tensor) -> float:
     """Lines 9 to 13 of Algorithm 1: train the E-net on generated samples. Returns the mean L_E.
 
     Beyond Eq. 5, the E-net sees real samples: its answer to a changed sample is drawn to the sample's sharpened w, as far
-    as w is sure of it. Uniform w, as Algorithm 1 starts with, says nothing, and has no effect. The E-step is prolonged, up
-    to `e_rounds` times, until the E-net agrees with w on real samples: w must not be forgotten before it is learned.
+    as w is sure of it. Uniform w, as Algorithm 1 starts with, says nothing, and has no effect. The E-step has up to
+    `e_rounds` rounds, until the E-net agrees with w on real samples: w must not be forgotten before it is learned.
     """
     recipe = training.recipe
     target, weight = sharpen(w, recipe.sharpening), recipe.consistency * certainty(w)

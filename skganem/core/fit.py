@@ -73,6 +73,11 @@ class Problem:
         """Whether the augmentation mixes rows with their neighbours."""
         return self.recipe.augmentation == "auto" and not is_image(self.source.shape)
 
+    @property
+    def change(self) -> Augmentation | None:
+        """The changes of an image by which an encoder learns."""
+        return ImageWarp() if isinstance(self.recipe.augmentation, str) else self.recipe.augmentation
+
     def fingerprint(self) -> str:
         """Return a checksum of everything that a fit depends on, apart from its seed."""
         labels = [self.known, self.labels, *([] if self.w is None else [self.w])]
@@ -163,9 +168,8 @@ def neighbour_graph(
 ) -> initial.NeighbourGraph:
     """Find each sample's neighbours; of images, by features that are learned first."""
     source, recipe = problem.source, problem.recipe
-    change = ImageWarp() if isinstance(recipe.augmentation, str) else recipe.augmentation
-    if is_image(source.shape) and change is not None:
-        learn_features(model, source, recipe, change, rng, problem.dtype, tell)
+    if is_image(source.shape) and problem.change is not None:
+        learn_features(model, source, recipe, problem.change, rng, problem.dtype, tell)
     tell("looking for neighbours")
     first = initial.evenly(problem.known, problem.labels, rng) if len(source) > recipe.graph_size else problem.known
     return initial.NeighbourGraph(model, source, recipe.n_neighbors, recipe.graph_size, rng, first)
@@ -191,10 +195,10 @@ def initial_w(
 
 def augmentation(problem: Problem, neighbours: Tensor | None) -> Augmentation | None:
     """Return the changes under which the E-net's answer must stay the same."""
-    recipe, source = problem.recipe, problem.source
-    if not isinstance(recipe.augmentation, str):
-        return recipe.augmentation
-    return ImageWarp().scaled(recipe.e_strength) if neighbours is None else NeighbourMix(source, neighbours)
+    if neighbours is not None:
+        return NeighbourMix(problem.source, neighbours)
+    change = problem.change
+    return change.scaled(problem.recipe.e_strength) if isinstance(change, ImageWarp) else change
 
 
 @torch.no_grad()

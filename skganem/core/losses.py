@@ -42,8 +42,8 @@ def generator_likelihood(logits: Tensor, c: Tensor) -> Tensor:
 def generator_normalized_likelihood(logits: Tensor, c: Tensor) -> Tensor:
     r"""Eq. 1 in logarithmic form, :math:`-\log E \exp\{\sigma^{-1}[D_c(G(z, c))]\}`.
 
-    The gradient is that of Eq. 1 divided by the expectation itself: the same direction, a scale that neither overflows
-    nor vanishes, whatever the discriminator's confidence (self-normalised importance weights).
+    For each of the two units, the gradient is that of Eq. 1 divided by the expectation itself: the same direction, a scale
+    that neither overflows nor vanishes, whatever the discriminator's confidence (self-normalised importance weights).
     """
     return 2 * math.log(len(c)) - torch.stack([of_class(logits, c), logits[:, -1]]).logsumexp(dim=1).sum()
 

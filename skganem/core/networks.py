@@ -174,7 +174,8 @@ class Networks:
     discriminator : callable (shape, width) -> nn.Module
         Maps (n, \\*shape) to features (n, m), any m; the layer of K + 1 output units is added to it (Eq. 19).
     e_net : callable (shape, width) -> nn.Module
-        As `discriminator`; the layer of K output units is added.
+        As `discriminator`; the layer of K output units is added. Features for the neighbour graph are learned by a network of
+        the same kind; where images are large, it is built for the shape of shrunken ones.
     """
 
     generator: Callable[[Shape, int, int], nn.Module] = generator

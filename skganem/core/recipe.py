@@ -49,7 +49,7 @@ class Recipe:
     """All settings of training that do not depend on the data.
 
     The fields' defaults are the recipe "default". `Recipe.paper` gives the paper's own settings. Any field can be
-    changed with `but`, for example ``Recipe().but(width=64, lipschitz=None)``.
+    changed with `but`, for example ``Recipe().but(width=64, lipschitz="r1")``.
 
     Parameters
     ----------
@@ -57,14 +57,14 @@ class Recipe:
         EM iterations at most (n in Algorithm 1).
     tol : float
         Training ends early when at most this share of the samples has changed its most probable class in each of the
-        last two EM iterations, the first `n_unheard` ones aside, and no cluster is empty.
+        last two EM iterations, the first `n_unheard` ones aside, and no cluster is empty. 0 never ends it early.
     m_epochs, min_m_steps, max_m_steps : int
         Passes over the data in an M-step (p in Algorithm 1), and the least and largest number of batches they may come to.
     e_steps : int
-        Batches of an E-step (q in Algorithm 1).
+        Batches of a round of an E-step (q in Algorithm 1, which has one round).
     e_rounds, e_tol, e_tol_rows : int, float, float
-        An E-step is repeated, up to `e_rounds` times, until the E-net's classes of real samples differ from those of w in at
-        most `e_tol` of the images, or `e_tol_rows` of the rows (only with `consistency`). An E-net that stops early on
+        An E-step has rounds, up to `e_rounds`, until the E-net's classes of real samples differ from those of w in at most
+        `e_tol` of the images, or `e_tol_rows` of the rows; without `consistency`, it has one. An E-net that stops early on
         images corrects labels that do not fit; on rows, whose graph is that of the data themselves, it loses labels.
     e_averaging : float
         Decay of the running mean of the E-net's weights, which it gets at the end of each round of `e_steps` batches; 0 leaves
@@ -96,19 +96,22 @@ class Recipe:
         The initial soft labels w; Algorithm 1 has "uniform".
     augmentation : {"auto", None} or callable (x, index, rng) -> x'
         The changes under which an E-net's answer must stay the same. "auto" warps images and mixes rows with their
-        neighbours. The encoder learns with images shrunken first, to 32 to 63 pixels on the shorter side, if that exceeds 63.
+        neighbours. The encoder learns with images that are shrunken first, if their shorter side has 64 pixels or more, to
+        32 to 47.
     e_strength : float
-        The size of the E-step's warps, as a part of those by which the encoder learns ("auto" only).
+        The size of the E-step's warps, as a part of those by which the encoder learns ("auto" and `ImageWarp`).
     generated : float
         Weight of the E-step's term on generated samples (Eq. 5).
     weigh_generated : bool
-        Weigh each generated sample of that term by the discriminator's opinion of it.
+        Weigh each generated sample of that term by the discriminator's opinion of it, 2 D_c.
     n_unheard : int
-        E-steps at the beginning without that term, while the generator has not yet learned.
+        E-steps at the beginning without that term, while the generator has not yet learned. Where w says nothing at first
+        (`init` "random" or "uniform") or `consistency` is 0, they have it, too.
     consistency : float
         Weight of the E-step's term on real samples, CE{E(x'), w(x)} with x' a changed x and w the previous E-step's.
     sharpening : float
-        The power to which w is raised in that term; 1 leaves w as it is.
+        The power to which w is raised in that term; 1 leaves w as it is. Generated samples then weigh w_c to the power
+        `sharpening` - 1, by the E-net before the E-step.
     e_epsilon : float or None
         Instead of labels in every batch: at the end of an E-step, train the E-net on the labelled samples until its error
         on them is at most this (Section 5.3). None mixes labelled samples into every batch.

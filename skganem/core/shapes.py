@@ -17,7 +17,7 @@ def is_image(shape: Shape) -> bool:
 
 
 def reduction(shape: Shape) -> int:
-    """Return the factor by which images are shrunk to be compared: to a shorter side of 32 to 63 pixels, if it is longer."""
+    """Return the factor by which images are shrunk to be compared: to a shorter side of 32 to 47 pixels from 64 on."""
     return max(1, min(shape[1:]) // 32)
 
 
