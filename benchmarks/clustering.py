@@ -53,17 +53,18 @@ def main():
     asked = parser(__doc__, "clustering")
     asked.add_argument("--data", nargs="+", choices=CLUSTERING, default=["digits", "digits-rows", "moons"])
     asked.add_argument("--methods", nargs="+", choices=METHODS, default=["GAN-EM", "KMeans", "GaussianMixture"])
-    asked.add_argument("--clusters", type=int, help="other than the number of classes")
+    asked.add_argument("--clusters", type=int, help="other than the number of classes: many-to-one errors")
     asked.add_argument("--table", action="store_true", help="only print the table of the file")
     arguments = parsed(asked)
+    figure = "many_to_one" if arguments.clusters else "error"
     if not arguments.table:
         for data in arguments.data:
             for method in arguments.methods:
                 for seed in arguments.seeds:
                     record = run(data, method, seed, arguments.clusters)
                     append(arguments.out, record)
-                    print(data, method, seed, f"{record['error']:.4f}", f"{record['seconds']:.1f} s", flush=True)
-    table(read(arguments.out), ("data", "k", "method"), "error")
+                    print(data, method, seed, f"{record[figure]:.4f}", f"{record['seconds']:.1f} s", flush=True)
+    table(read(arguments.out), ("data", "k", "method"), figure)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import make_blobs
+from sklearn.datasets import make_blobs, make_circles
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from skganem import Recipe, clustering_error
 from skganem.core import initial
@@ -51,6 +53,54 @@ def test_few_labels_spread_with_equal_mass():
     known = torch.from_numpy(np.r_[np.flatnonzero(y == 0)[:30], np.flatnonzero(y == 1)[:1]]).sort().values
     w = initial.propagated(graph_of(X), known, torch.from_numpy(y)[known], 2)
     assert (w.argmax(1).numpy() == y).mean() > 0.98
+
+
+def a_few(y, per_class, seed=0):
+    rng = np.random.default_rng(seed)
+    known = [rng.choice(np.flatnonzero(y == label), per_class, replace=False) for label in np.unique(y)]
+    known = torch.from_numpy(np.sort(np.concatenate(known)))
+    return known, torch.from_numpy(y)[known]
+
+
+def directions():
+    """Points whose class is a direction in which they hardly differ: neighbours are as often of another class."""
+    X = np.random.default_rng(0).normal(size=(600, 20))
+    return X, (X[:, :4].sum(1) > 0).astype(int)
+
+
+def rings():
+    X, y = make_circles(600, factor=0.5, noise=0.03, random_state=0)
+    return X, y
+
+
+@pytest.mark.parametrize(("data", "way"), [(directions, "regressed"), (rings, "propagated")])
+def test_labels_are_told_by_what_foretells_those_held_out(data, way):
+    X, y = data()
+    graph, problem = graph_of(X), (*a_few(y, 20), 2)
+    w = {name: getattr(initial, name)(graph, *problem) for name in ("propagated", "regressed", "from_labels")}
+    right = {name: float((w[name].argmax(1).numpy() == y).mean()) for name in w}
+    other = {"regressed": "propagated", "propagated": "regressed"}[way]
+    assert right[way] > right[other] + 0.05
+    torch.testing.assert_close(w["from_labels"], w[way], rtol=0, atol=0)
+
+
+def test_one_label_of_a_class_is_enough():
+    X, y = rings()
+    graph, problem = graph_of(X), (*a_few(y, 1), 2)
+    torch.testing.assert_close(initial.from_labels(graph, *problem), initial.propagated(graph, *problem), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("size", [10_000, 400])
+def test_regression_is_that_of_scikit_learn(size, monkeypatch):
+    X, y = make_blobs([200, 200, 200], n_features=5, cluster_std=6.0, random_state=0)
+    graph, (known, labels) = graph_of(X, size), a_few(y, 30)
+    known, labels = (part[torch.isin(known, graph.members)] for part in (known, labels))
+    monkeypatch.setattr(graph, "spread", lambda w: w)
+    features = StandardScaler().fit_transform(graph.features.double().numpy())
+    classifier = LogisticRegression(C=1 / initial.PENALTY, tol=1e-8, max_iter=1000)
+    classifier.fit(features[torch.searchsorted(graph.members, known)], labels.numpy())
+    w = initial.regressed(graph, known, labels, 3)
+    np.testing.assert_allclose(w, classifier.predict_proba(features), atol=2e-3)
 
 
 def test_links_between_rows_are_weighed_by_embeddings():

@@ -183,7 +183,7 @@ def initial_w(
     if graph is not None and problem.from_graph:
         tell("initial labels from the graph")
         if len(problem.known):
-            return initial.propagated(graph, problem.known, problem.labels, n_clusters)
+            return initial.from_labels(graph, problem.known, problem.labels, n_clusters)
         return initial.partitioned(graph, n_clusters, seed, recipe.core)
     if recipe.init == "kmeans":
         w = initial.kmeans_w(source, n_clusters, recipe.graph_size, seed, rng)

@@ -29,6 +29,10 @@ from skganem.core.shapes import is_image
 
 #: Weight of an image's pixels beside its features where labels spread.
 PIXELS = 0.7
+#: Parts into which known labels are divided to tell how well the others foretell them.
+FOLDS = 5
+#: Factor of half the squared weights beside the summed cross-entropy of the classifier of features.
+PENALTY = 100.0
 
 
 class NeighbourGraph:
@@ -120,11 +124,16 @@ def _choose(n: int, size: int, rng: torch.Generator, keep: Tensor = NONE) -> Ten
 def evenly(known: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
     """Order labelled samples at random, but such that each class comes as early and as often as the others."""
     order = torch.randperm(len(known), generator=rng, device=rng.device).cpu()
-    turn = torch.empty(len(known), dtype=torch.long)
+    return known[order[occurrence(labels[order]).argsort(stable=True)]]
+
+
+def occurrence(labels: Tensor) -> Tensor:
+    """Count for each label (m,) how many of the same came before it."""
+    turn = torch.empty(len(labels), dtype=torch.long)
     for label in labels.unique():
-        of_label = (labels[order] == label).nonzero().squeeze(1)
+        of_label = (labels == label).nonzero().squeeze(1)
         turn[of_label] = torch.arange(len(of_label))
-    return known[order[turn.argsort(stable=True)]]
+    return turn
 
 
 def matching(w: Tensor, labels: Tensor) -> Tensor:
@@ -154,6 +163,51 @@ def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int, cor
     central = np.flatnonzero((labels >= 0) & (eccentricity < core))
     known, codes = neighbour_graph.members[torch.from_numpy(central)], torch.from_numpy(labels[central])
     return propagated(neighbour_graph, known, codes, n_clusters)
+
+
+def from_labels(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clusters: int) -> Tensor:
+    """Initial w from known labels: spread through the graph, or by a linear classifier of the features.
+
+    Where samples of a class are not each other's neighbours, as faces with glasses are not, the graph says little of it, but
+    a direction in the features may. Taken is what gives the classes of labelled samples more w when their labels are held
+    out.
+
+    Parameters
+    ----------
+    neighbour_graph, known, labels, n_clusters
+        As `propagated` has them.
+    """
+    fold = occurrence(labels) % FOLDS
+    fold[torch.bincount(labels, minlength=n_clusters)[labels] == 1] = -1  # the only one of its class is not held out
+    ways, foretold = (propagated, regressed), np.zeros(2)
+    for held in (fold == i for i in range(FOLDS) if (fold == i).any()):
+        for i, way in enumerate(ways):
+            w = way(neighbour_graph, known[~held], labels[~held], n_clusters)
+            foretold[i] += float(w[known[held], labels[held]].sum())
+    return ways[foretold.argmax()](neighbour_graph, known, labels, n_clusters)
+
+
+def regressed(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clusters: int) -> Tensor:
+    """Initial w by a logistic regression on the standardised features of known samples; the parameters of `propagated`."""
+    features = neighbour_graph.features.cpu().double()
+    spread, mean = torch.std_mean(features, dim=0)
+    features = (features - mean) / spread.clamp_min(1e-12)
+    inside = torch.isin(known, neighbour_graph.members)
+    x, target = features[torch.searchsorted(neighbour_graph.members, known[inside])], labels[inside]
+    weights = torch.zeros(x.shape[1], n_clusters, dtype=x.dtype, requires_grad=True)
+    bias = torch.zeros(n_clusters, dtype=x.dtype, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights, bias], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = F.cross_entropy(x @ weights + bias, target, reduction="sum") + PENALTY / 2 * weights.square().sum()
+        value.backward()
+        return value
+
+    with torch.enable_grad():
+        optimizer.step(loss)
+    w = torch.softmax(features @ weights.detach() + bias.detach(), dim=1).float()
+    return w if len(w) == len(neighbour_graph.of_all) else neighbour_graph.spread(w)
 
 
 def propagated(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clusters: int) -> Tensor:
