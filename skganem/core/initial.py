@@ -6,7 +6,8 @@ into K parts where it is thinnest (spectral clustering), or through which known 
 are taken in features learned from the images themselves; where labels spread, beside their pixels: features overlook what
 augmentation changes, and so join styles of different classes that pixels tell apart, while parts that are cut by pixels, too,
 are sometimes not classes but styles. Between rows, whose groups no encoder draws apart, a link weighs
-less the longer it is in embeddings of the graph (`core.embedding`).
+less the longer it is in embeddings of the graph (`core.embedding`). Where known labels show that the graph says less of the
+classes than a line through the features does, the line tells the initial labels (`from_labels`).
 """
 
 from __future__ import annotations
