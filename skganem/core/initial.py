@@ -6,8 +6,8 @@ into K parts where it is thinnest (spectral clustering), or through which known 
 are taken in features learned from the images themselves; where labels spread, beside their pixels: features overlook what
 augmentation changes, and so join styles of different classes that pixels tell apart, while parts that are cut by pixels, too,
 are sometimes not classes but styles. Between rows, whose groups no encoder draws apart, a link weighs
-less the longer it is in embeddings of the graph (`core.embedding`). Where known labels show that the graph says less of the
-classes than a line through the features does, the line tells the initial labels (`from_labels`).
+less the longer it is in embeddings of the graph (`core.embedding`). Where known labels show that the graph says hardly
+anything of the classes, w is uniform after all (`from_labels`).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from skganem.core.shapes import is_image
 PIXELS = 0.7
 #: Parts into which known labels are divided to tell how well the others foretell them.
 FOLDS = 5
-#: Factor of half the squared weights beside the summed cross-entropy of the classifier of features.
-PENALTY = 100.0
+#: Least `skill` of the graph for labels to spread through it.
+SKILL = 0.2
 
 
 class NeighbourGraph:
@@ -167,11 +167,26 @@ def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int, cor
 
 
 def from_labels(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clusters: int) -> Tensor:
-    """Initial w from known labels: spread through the graph, or by a linear classifier of the features.
+    """Initial w from known labels: spread through the graph, or uniform where the graph says hardly anything of the classes.
 
-    Where samples of a class are not each other's neighbours, as faces with glasses are not, the graph says little of it, but
-    a direction in the features may. Taken is what gives the classes of labelled samples more w when their labels are held
-    out.
+    Where samples of a class are not each other's neighbours, as faces with glasses are not, what spreads is wrong more often
+    than not, and the E-net unlearns it more slowly than it learns from the labelled samples alone.
+
+    Parameters
+    ----------
+    neighbour_graph, known, labels, n_clusters
+        As `propagated` has them.
+    """
+    if skill(neighbour_graph, known, labels, n_clusters) < SKILL:
+        return torch.full((len(neighbour_graph.of_all), n_clusters), 1 / n_clusters)
+    return propagated(neighbour_graph, known, labels, n_clusters)
+
+
+def skill(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clusters: int) -> float:
+    """How well labels that spread through the graph foretell those held out: 0 at chance, 1 if each is certain and right.
+
+    It is the mean w of the classes of labels that are held out, a part at a time, on a scale where 1/K is 0. It is 1, too, if
+    there are none to hold out, as with one label of each class.
 
     Parameters
     ----------
@@ -180,35 +195,13 @@ def from_labels(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, 
     """
     fold = occurrence(labels) % FOLDS
     fold[torch.bincount(labels, minlength=n_clusters)[labels] == 1] = -1  # the only one of its class is not held out
-    ways, foretold = (propagated, regressed), np.zeros(2)
+    foretold = []
     for held in (fold == i for i in range(FOLDS) if (fold == i).any()):
-        for i, way in enumerate(ways):
-            w = way(neighbour_graph, known[~held], labels[~held], n_clusters)
-            foretold[i] += float(w[known[held], labels[held]].sum())
-    return ways[foretold.argmax()](neighbour_graph, known, labels, n_clusters)
-
-
-def regressed(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clusters: int) -> Tensor:
-    """Initial w by a logistic regression on the standardised features of known samples; the parameters of `propagated`."""
-    features = neighbour_graph.features.cpu().double()
-    spread, mean = torch.std_mean(features, dim=0)
-    features = (features - mean) / spread.clamp_min(1e-12)
-    inside = torch.isin(known, neighbour_graph.members)
-    x, target = features[torch.searchsorted(neighbour_graph.members, known[inside])], labels[inside]
-    weights = torch.zeros(x.shape[1], n_clusters, dtype=x.dtype, requires_grad=True)
-    bias = torch.zeros(n_clusters, dtype=x.dtype, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weights, bias], max_iter=200, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        value = F.cross_entropy(x @ weights + bias, target, reduction="sum") + PENALTY / 2 * weights.square().sum()
-        value.backward()
-        return value
-
-    with torch.enable_grad():
-        optimizer.step(loss)
-    w = torch.softmax(features @ weights.detach() + bias.detach(), dim=1).float()
-    return w if len(w) == len(neighbour_graph.of_all) else neighbour_graph.spread(w)
+        w = propagated(neighbour_graph, known[~held], labels[~held], n_clusters)
+        foretold.append(w[known[held], labels[held]])
+    if not foretold or n_clusters == 1:
+        return 1.0
+    return (float(torch.cat(foretold).mean()) - 1 / n_clusters) / (1 - 1 / n_clusters)
 
 
 def propagated(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clusters: int) -> Tensor:

@@ -93,8 +93,8 @@ class Recipe:
         Learning rates are multiplied by it after every EM iteration; None lowers them to nearly 0 over `max_iter`
         iterations along a cosine.
     init : {"graph", "kmeans", "random", "uniform"}
-        The initial soft labels w; Algorithm 1 has "uniform". With "graph", known labels spread through it, unless a linear
-        classifier of the features foretells those held out better.
+        The initial soft labels w; Algorithm 1 has "uniform". With "graph", known labels spread through it, unless it says
+        hardly anything of those that are held out: w is then uniform, too.
     augmentation : {"auto", None} or callable (x, index, rng) -> x'
         The changes under which an E-net's answer must stay the same. "auto" warps images and mixes rows with their
         neighbours. The encoder learns with images that are shrunken first, if their shorter side has 64 pixels or more, to
