@@ -8,7 +8,7 @@ import torch
 from sklearn.datasets import make_blobs, make_circles
 
 from skganem import Recipe, clustering_error
-from skganem.core import initial
+from skganem.core import initial, neighbours
 from skganem.core.data import Scaling, Source
 from skganem.core.em import certainty
 from skganem.core.graph import affinity
@@ -23,7 +23,7 @@ def graph_of(X, size=10_000):
     X = np.asarray(X, dtype=np.float32)
     source = Source(X, (X.shape[1],), Scaling.of(X, (X.shape[1],)), CPU)
     model = Model(Layout((X.shape[1],), 3, 4, 4), DEFAULT_NETWORKS, 0, CPU)
-    return initial.NeighbourGraph(model, source, 10, size, torch.Generator().manual_seed(0))
+    return neighbours.NeighbourGraph(model, source, 10, size, torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("size", [10_000, 300])
@@ -123,7 +123,7 @@ def test_images_are_judged_by_their_features_and_rows_are_not(monkeypatch):
     for shape in ((64,), (1, 8, 8)):
         source, layout = Source(images, shape, Scaling.of(images, shape), CPU), Layout(shape, 2, 4, 4)
         model = Model(layout, DEFAULT_NETWORKS, 0, CPU)
-        graph = initial.NeighbourGraph(model, source, 10, 500, torch.Generator().manual_seed(0))
+        graph = neighbours.NeighbourGraph(model, source, 10, 500, torch.Generator().manual_seed(0))
         initial.partitioned(graph, 2, seed=0, core=0.2)
     assert judged[0] is None
     assert judged[1] is graph.features
@@ -152,7 +152,7 @@ def test_images_are_parted_by_features_and_not_by_pixels():
     source = Source(X.reshape(200, 64), (1, 8, 8), Scaling(np.zeros(1), 1.0), CPU)
     model = Model(Layout((1, 8, 8), 2, 4, 4), DEFAULT_NETWORKS, 0, CPU)
     model.encoder = Brightness()
-    graph = initial.NeighbourGraph(model, source, 10, 500, torch.Generator().manual_seed(0))
+    graph = neighbours.NeighbourGraph(model, source, 10, 500, torch.Generator().manual_seed(0))
     assert clustering_error(y, initial.partitioned(graph, 2, 0, core=0.2).argmax(1).numpy()) < 0.05
     np.testing.assert_array_equal(graph.affinity.data, affinity(graph.among_members.numpy()).data)  # links are not weighed
     # The neighbours between which labels spread are of the same style.

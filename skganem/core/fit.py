@@ -16,6 +16,7 @@ from skganem.core.checkpoint import Checkpoint, fingerprint, restore
 from skganem.core.data import NONE, Source
 from skganem.core.em import Divergence, Training, expectation_maximization, fix_known
 from skganem.core.model import Layout, Model
+from skganem.core.neighbours import NeighbourGraph
 from skganem.core.recipe import Recipe
 from skganem.core.representation import learn_features
 from skganem.core.runtime import borrowed_streams, deterministic
@@ -163,20 +164,18 @@ def begin(
     return initial_w(problem, graph, rng, seed, tell) if problem.w is None else problem.w, neighbours
 
 
-def neighbour_graph(
-    problem: Problem, model: Model, rng: torch.Generator, tell: Callable[[str], None]
-) -> initial.NeighbourGraph:
+def neighbour_graph(problem: Problem, model: Model, rng: torch.Generator, tell: Callable[[str], None]) -> NeighbourGraph:
     """Find each sample's neighbours; of images, by features that are learned first."""
     source, recipe = problem.source, problem.recipe
     if is_image(source.shape) and problem.change is not None:
         learn_features(model, source, recipe, problem.change, rng, problem.dtype, tell)
     tell("looking for neighbours")
     first = initial.evenly(problem.known, problem.labels, rng) if len(source) > recipe.graph_size else problem.known
-    return initial.NeighbourGraph(model, source, recipe.n_neighbors, recipe.graph_size, rng, first)
+    return NeighbourGraph(model, source, recipe.n_neighbors, recipe.graph_size, rng, first)
 
 
 def initial_w(
-    problem: Problem, graph: initial.NeighbourGraph | None, rng: torch.Generator, seed: int, tell: Callable[[str], None]
+    problem: Problem, graph: NeighbourGraph | None, rng: torch.Generator, seed: int, tell: Callable[[str], None]
 ) -> Tensor:
     """Make the initial w by the recipe's `init`."""
     source, recipe, n_clusters = problem.source, problem.recipe, problem.n_clusters

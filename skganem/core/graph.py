@@ -16,8 +16,8 @@ from torch import Tensor
 
 BLOCK = 1024
 TIME = 24
-#: Parts that k-means makes of a graph, for each cluster.
-SEGMENTS = 3
+#: Parts that k-means makes of a graph, for each cluster; and those that are tried where there is something to judge them by.
+SEGMENTS, TRIED = 3, (2, 3, 4)
 N_SCORE_NEIGHBORS, N_SCORE_VECTORS, N_JUDGED = 10, 32, 3000
 
 
@@ -114,8 +114,8 @@ def partition(graph: sp.csr_array, n_clusters: int, seed: int, points: Tensor | 
 
     k-means in the diffusion map makes parts of even size, which is wrong where clusters differ in size. So it is asked for
     more parts than wanted, which are joined where the graph is thickest. Where a style of a class lies apart, that is wrong
-    in turn: if there are `points` to judge by, k-means makes as many parts as wanted, too, and of the two partitions the one
-    with the greater silhouette is taken.
+    in turn: if there are `points` to judge by, k-means makes as many parts as wanted, too, and several larger numbers of
+    parts to join, and of these partitions the one with the greatest silhouette is taken.
 
     Parameters
     ----------
@@ -135,12 +135,14 @@ def partition(graph: sp.csr_array, n_clusters: int, seed: int, points: Tensor | 
     if n_clusters == 1:
         return np.zeros(graph.shape[0], dtype=np.int64), np.zeros(graph.shape[0])
     embedding = diffusion_map(graph, min(2 * n_clusters, graph.shape[0]), seed)
-    labels = joined(graph, spectral_parts(embedding, SEGMENTS * n_clusters, seed, n_init=5), n_clusters)
-    if points is not None:
-        even = spectral_parts(embedding, n_clusters, seed, n_init=20)
+    if points is None:
+        labels = joined_parts(graph, embedding, SEGMENTS, n_clusters, seed)
+    else:
         some = np.linspace(0, len(points) - 1, min(len(points), N_JUDGED)).astype(int)
         spread = spread_out(points[torch.from_numpy(some)])
-        labels = max((even, labels), key=lambda parts: silhouette(spread, parts[some]))
+        found = [spectral_parts(embedding, n_clusters, seed, n_init=20)]
+        found += [joined_parts(graph, embedding, segments, n_clusters, seed) for segments in TRIED]
+        labels = max(found, key=lambda parts: silhouette(spread, parts[some]))
     eccentricity = np.ones(len(embedding))
     for part in (np.flatnonzero(labels == i) for i in range(n_clusters)):
         if len(part):
@@ -155,6 +157,11 @@ def spectral_parts(embedding: np.ndarray, n_parts: int, seed: int, n_init: int) 
     labels = np.full(len(embedding), -1)
     labels[placed] = kmeans(embedding[placed], min(n_parts, int(placed.sum())), seed, n_init)
     return labels
+
+
+def joined_parts(graph: sp.csr_array, embedding: np.ndarray, segments: int, n_clusters: int, seed: int) -> np.ndarray:
+    """Return `n_clusters` parts (n,) of a graph, joined from `segments` times as many of its diffusion map (n, m)."""
+    return joined(graph, spectral_parts(embedding, segments * n_clusters, seed, n_init=5), n_clusters)
 
 
 def silhouette(points: np.ndarray, labels: np.ndarray) -> float:

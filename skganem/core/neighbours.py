@@ -1,0 +1,193 @@
+"""The neighbour graph of the samples, which the initial w comes from.
+
+Rows are near each other as they are. What images have in common, neither an encoder's features nor their pixels tell alone:
+features overlook what augmentation changes, and so join styles of different classes that pixels tell apart; pixels join
+classes that features tell apart. So the nearest by features and the nearest by pixels are candidates, among which the
+deformation that makes one like the other decides (`core.distortion`), and features a little. Where the graph is cut into
+clusters, half of the neighbours are the nearest by features alone: without these links, styles of a class that no small
+deformation turns into one another would be clusters of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Protocol
+
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from skganem.core import graph
+from skganem.core.data import NONE, Source
+from skganem.core.distortion import distortions
+from skganem.core.embedding import weighed_by_embeddings
+from skganem.core.model import Model, blurred
+from skganem.core.shapes import is_image
+
+#: Candidates by features, and as many by pixels, for each neighbour of an image that is wanted.
+CANDIDATES = 5 / 3
+#: Weight of the squared distance between features beside the distortion, both as shares of their means.
+FEATURES = 0.05
+BLOCK = 256
+
+
+class NeighbourGraph:
+    """The nearest neighbours of every sample among at most `graph_size` of them.
+
+    Parameters
+    ----------
+    model : Model
+        Gives the coordinates of the samples.
+    source : Source
+    n_neighbors, graph_size : int
+    rng : torch.Generator
+        Picks the samples that are in the graph where not all are, and seeds the embeddings that weigh rows' links.
+    keep : Tensor of int
+        Samples that come first into the graph, in this order: up to half of it.
+
+    Attributes
+    ----------
+    members : Tensor of shape (m,)
+        Positions in the source of the samples in the graph, ascending.
+    of_images : bool
+        Whether the samples are images.
+    features : Tensor of shape (m, d)
+        Their coordinates.
+    among_members : Tensor of shape (m, k)
+        Each member's neighbours, as positions in `members`.
+    of_all : Tensor of shape (n, k)
+        Each sample's neighbours, as positions in the source.
+    """
+
+    def __init__(
+        self, model: Model, source: Source, n_neighbors: int, graph_size: int, rng: torch.Generator, keep: Tensor = NONE
+    ) -> None:
+        n = len(source)
+        self.members, self.of_images = choose(n, graph_size, rng, keep), is_image(source.shape)
+        self._seed = 0 if self.of_images else int(torch.randint(2**31, (), generator=rng, device=rng.device))
+        inside = source.subset(self.members) if len(self.members) < n else source
+        self._search = Points(model, inside) if model.encoder is None else Images(model, inside, n_neighbors)
+        self.features, self.among_members = self._search.features, self._search.among(n_neighbors)
+        self.of_all = self.members[self.among_members]
+        if len(self.members) < n:
+            found = torch.empty(n, self.of_all.shape[1], dtype=torch.long)
+            for part in torch.arange(n).split(8192):
+                found[part] = self.members[self._search.of(source.subset(part), found.shape[1])]
+            found[self.members] = self.of_all
+            self.of_all = found
+
+    @cached_property
+    def affinity(self) -> sp.csr_array:
+        """The symmetric affinity matrix (m, m) of the members, through which labels spread; rows' links are weighed."""
+        affinity = graph.affinity(self.among_members.numpy())
+        return affinity if self.of_images else weighed_by_embeddings(affinity, self._seed)
+
+    @property
+    def affinity_to_cut(self) -> sp.csr_array:
+        """The affinity matrix (m, m) to be cut into clusters: of images, half of the neighbours are the nearest by features."""
+        if not isinstance(self._search, Images):
+            return self.affinity
+        return graph.affinity(self._search.of_both_kinds(max(1, self.among_members.shape[1] // 2)).numpy())
+
+    def spread(self, member_w: Tensor) -> Tensor:
+        """Give every sample the mean w of its neighbours and, where it has one, its own: (m, K) to (n, K)."""
+        w = torch.zeros(len(self.of_all), member_w.shape[1])
+        w[self.members] = member_w
+        total = w.clone()
+        for column in self.of_all.T:  # one neighbour at a time: all at once would be n_neighbors times as large
+            total += w[column]
+        return total / total.sum(dim=1, keepdim=True).clamp_(min=1e-12)
+
+
+class Search(Protocol):
+    """Finds the nearest of some samples, which have `features` (m, d): positions among them, nearest first."""
+
+    features: Tensor
+
+    def among(self, k: int) -> Tensor:
+        """Return the k nearest others of each of the samples: (m, k), or fewer where there are fewer."""
+
+    def of(self, source: Source, k: int) -> Tensor:
+        """Return the k nearest samples of each of a source: (n, k)."""
+
+
+class Points:
+    """The nearest by Euclidean distance."""
+
+    def __init__(self, model: Model, source: Source) -> None:
+        self._model, self.features = model, model.coordinates(source)
+
+    def among(self, k: int) -> Tensor:
+        """Return the k nearest others of each of the samples."""
+        return graph.neighbours(self.features, k).cpu()
+
+    def of(self, source: Source, k: int) -> Tensor:
+        """Return the k nearest samples of each of a source."""
+        return graph.nearest(self._model.coordinates(source), self.features, k)[1].cpu()
+
+
+class Images:
+    """The nearest by distortion and features, of the nearest by features and of the nearest by pixels."""
+
+    def __init__(self, model: Model, source: Source, n_neighbors: int) -> None:
+        self._model, self._source, self._n = model, source, math.ceil(CANDIDATES * n_neighbors)
+        self.features, self._pixels = model.coordinates(source), model.collect(source, blurred)
+        self._by_features, by_pixels = (graph.neighbours(points, self._n) for points in (self.features, self._pixels))
+        self._candidates = torch.cat([self._by_features, by_pixels], dim=1)
+        distorted, apart = self._compared(source, self.features, self._candidates)
+        self._weight = FEATURES * float(distorted.mean() / apart.mean().clamp_min(1e-12))
+        self._distances = distorted + self._weight * apart
+
+    def among(self, k: int) -> Tensor:
+        """Return the k nearest others of each of the samples."""
+        return best(self._candidates, self._distances, min(k, self._by_features.shape[1])).cpu()
+
+    def of(self, source: Source, k: int) -> Tensor:
+        """Return the k nearest samples of each of a source."""
+        features, pixels = self._model.coordinates(source), self._model.collect(source, blurred)
+        n = min(self._n, len(self.features))
+        places = ((features, self.features), (pixels, self._pixels))
+        candidates = torch.cat([graph.nearest(queries, points, n)[1] for queries, points in places], dim=1)
+        distorted, apart = self._compared(source, features, candidates)
+        return best(candidates, distorted + self._weight * apart, k).cpu()
+
+    def of_both_kinds(self, k: int) -> Tensor:
+        """Return the k nearest others of each of the samples, and the k nearest of those left by features: (m, 2k) at most."""
+        near = self.among(k).to(self._by_features.device)
+        rank = torch.arange(self._by_features.shape[1], device=near.device).repeat(len(near), 1)
+        rank[contains(near, self._by_features)] = rank.shape[1]
+        others = self._by_features.gather(1, rank.topk(min(k, rank.shape[1] - near.shape[1]), dim=1, largest=False).indices)
+        return torch.cat([near, others], dim=1).cpu()
+
+    def _compared(self, source: Source, features: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the distortion and the squared distance of features between images and their candidates: (n, m) each."""
+        i = torch.arange(len(candidates), device=candidates.device).repeat_interleave(candidates.shape[1])
+        distorted = distortions(source, self._source, i, candidates.flatten()).view(candidates.shape)
+        blocks = zip(features.split(BLOCK), candidates.split(BLOCK), strict=True)
+        apart = [(own[:, None] - self.features[others]).square().sum(dim=2) for own, others in blocks]
+        return distorted, torch.cat(apart)
+
+
+def best(candidates: Tensor, distances: Tensor, k: int) -> Tensor:
+    """Return the k nearest candidates (n, k), each one once: the second half of them may repeat the first."""
+    first, second = candidates.chunk(2, dim=1)
+    repeated = torch.cat([torch.zeros_like(first, dtype=torch.bool), contains(first, second)], dim=1)
+    nearest = distances.masked_fill(repeated, torch.inf).topk(k, dim=1, largest=False).indices
+    return candidates.gather(1, nearest)
+
+
+def contains(sets: Tensor, members: Tensor) -> Tensor:
+    """Tell which of `members` (n, m) are in the row of `sets` (n, k) with the same number: (n, m)."""
+    blocks = zip(sets.split(BLOCK), members.split(BLOCK), strict=True)
+    return torch.cat([(own[:, :, None] == others[:, None]).any(dim=2) for others, own in blocks])
+
+
+def choose(n: int, size: int, rng: torch.Generator, keep: Tensor = NONE) -> Tensor:
+    """Choose `size` of n positions, ascending, all if there are no more; `keep` first, up to half of them."""
+    if n <= size:
+        return torch.arange(n)
+    order = torch.randperm(n, generator=rng, device=rng.device).cpu()
+    chosen = torch.zeros(n, dtype=torch.bool)
+    chosen[torch.cat([keep[: size // 2], order])[:size]] = True
+    return chosen.nonzero().squeeze(1)
