@@ -16,8 +16,8 @@ def cut(X, k, n_neighbors=15, weighed=False):
     """Cut as features of images are, or as rows are."""
     links = links_of(X, n_neighbors)
     if weighed:
-        return graph.partition(weighed_by_embeddings(links, seed=0), k, seed=0)[0]
-    return graph.partition(links, k, seed=0, points=torch.tensor(X, dtype=torch.float32))[0]
+        return graph.partition([weighed_by_embeddings(links, seed=0)], k, seed=0)[0]
+    return graph.partition([links], k, seed=0, points=torch.tensor(X, dtype=torch.float32))[0]
 
 
 def test_neighbours_are_those_of_scikit_learn():
@@ -106,3 +106,12 @@ def test_an_island_of_two_neighbourhoods_is_no_cluster(weighed):
     X, y = make_blobs([200, 200, 200, 25], centers=[[0, 0], [5, 0], [0, 5], [9, 9]], random_state=0)
     labels = cut(X, 3, weighed=weighed)
     assert clustering_error(y[y < 3], labels[y < 3]) < 0.03
+
+
+def test_of_several_partitions_the_one_with_the_greatest_silhouette_is_taken(monkeypatch):
+    X, y = make_blobs([100, 100, 100], centers=[[0, 0], [9, 0], [0, 9]], random_state=0)
+    rng = np.random.default_rng(0)
+    by_segments = {2: rng.integers(0, 3, 300), 3: rng.integers(0, 3, 300), 4: y}
+    monkeypatch.setattr(graph, "spectral_parts", lambda *args, **settings: rng.integers(0, 3, 300))
+    monkeypatch.setattr(graph, "joined_parts", lambda links, embedding, segments, *rest: by_segments[segments])
+    assert clustering_error(y, cut(X, 3)) == 0

@@ -114,7 +114,7 @@ def test_links_between_rows_are_weighed_by_embeddings():
 def test_images_are_judged_by_their_features_and_rows_are_not(monkeypatch):
     judged = []
 
-    def partition(graph, n_clusters, seed, points=None):
+    def partition(graphs, n_clusters, seed, points=None):
         judged.append(points)
         return np.arange(100) % 2, np.zeros(100)
 

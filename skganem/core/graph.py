@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import scipy.linalg
@@ -109,17 +111,20 @@ def leading_eigenpairs(matrix: sp.csr_array, k: int, seed: int) -> tuple[np.ndar
     return values, vectors
 
 
-def partition(graph: sp.csr_array, n_clusters: int, seed: int, points: Tensor | None = None) -> tuple[np.ndarray, np.ndarray]:
+def partition(
+    graphs: Sequence[sp.csr_array], n_clusters: int, seed: int, points: Tensor | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Cut a neighbour graph into parts by spectral clustering.
 
     k-means in the diffusion map makes parts of even size, which is wrong where clusters differ in size. So it is asked for
     more parts than wanted, which are joined where the graph is thickest. Where a style of a class lies apart, that is wrong
-    in turn: if there are `points` to judge by, k-means makes as many parts as wanted, too, and several larger numbers of
-    parts to join, and of these partitions the one with the greatest silhouette is taken.
+    in turn. If there are `points` to judge by, k-means makes as many parts as wanted, too, and several larger numbers of
+    parts to join, of each graph; of these partitions the one with the greatest silhouette is taken.
 
     Parameters
     ----------
-    graph : sparse array of shape (n, n)
+    graphs : sequence of sparse arrays of shape (n, n)
+        One, or several of the same nodes, if there are `points`.
     n_clusters : int
     seed : int
     points : Tensor of shape (n, d) or None
@@ -132,18 +137,20 @@ def partition(graph: sp.csr_array, n_clusters: int, seed: int, points: Tensor | 
     eccentricity : ndarray of shape (n,)
         The rank of a node's distance from the median of its part, as a share of the part: from 0 (centre) to 1.
     """
+    n = graphs[0].shape[0]
     if n_clusters == 1:
-        return np.zeros(graph.shape[0], dtype=np.int64), np.zeros(graph.shape[0])
-    embedding = diffusion_map(graph, min(2 * n_clusters, graph.shape[0]), seed)
+        return np.zeros(n, dtype=np.int64), np.zeros(n)
+    embeddings = [diffusion_map(graph, min(2 * n_clusters, n), seed) for graph in graphs]
     if points is None:
-        labels = joined_parts(graph, embedding, SEGMENTS, n_clusters, seed)
+        embedding, labels = embeddings[0], joined_parts(graphs[0], embeddings[0], SEGMENTS, n_clusters, seed)
     else:
-        some = np.linspace(0, len(points) - 1, min(len(points), N_JUDGED)).astype(int)
+        some = np.linspace(0, n - 1, min(n, N_JUDGED)).astype(int)
         spread = spread_out(points[torch.from_numpy(some)])
-        found = [spectral_parts(embedding, n_clusters, seed, n_init=20)]
-        found += [joined_parts(graph, embedding, segments, n_clusters, seed) for segments in TRIED]
-        labels = max(found, key=lambda parts: silhouette(spread, parts[some]))
-    eccentricity = np.ones(len(embedding))
+        found = [(embedding, spectral_parts(embedding, n_clusters, seed, n_init=20)) for embedding in embeddings]
+        for segments, (graph, embedding) in product(TRIED, zip(graphs, embeddings, strict=True)):
+            found.append((embedding, joined_parts(graph, embedding, segments, n_clusters, seed)))
+        embedding, labels = max(found, key=lambda parts: silhouette(spread, parts[1][some]))
+    eccentricity = np.ones(n)
     for part in (np.flatnonzero(labels == i) for i in range(n_clusters)):
         if len(part):
             distance = np.linalg.norm(embedding[part] - np.median(embedding[part], axis=0), axis=1)

@@ -4,8 +4,8 @@ Rows are near each other as they are. What images have in common, neither an enc
 features overlook what augmentation changes, and so join styles of different classes that pixels tell apart; pixels join
 classes that features tell apart. So the nearest by features and the nearest by pixels are candidates, among which the
 deformation that makes one like the other decides (`core.distortion`), and features a little. Where the graph is cut into
-clusters, half of the neighbours are the nearest by features alone: without these links, styles of a class that no small
-deformation turns into one another would be clusters of their own.
+clusters, the neighbours, or half of them, are the nearest by features alone: without these links, styles of a class that no
+small deformation turns into one another would be clusters of their own.
 """
 
 from __future__ import annotations
@@ -84,11 +84,12 @@ class NeighbourGraph:
         return affinity if self.of_images else weighed_by_embeddings(affinity, self._seed)
 
     @property
-    def affinity_to_cut(self) -> sp.csr_array:
-        """The affinity matrix (m, m) to be cut into clusters: of images, half of the neighbours are the nearest by features."""
+    def affinities_to_cut(self) -> list[sp.csr_array]:
+        """The affinity matrices (m, m) to be cut into clusters: of images, by features, and by both kinds of neighbours."""
         if not isinstance(self._search, Images):
-            return self.affinity
-        return graph.affinity(self._search.of_both_kinds(max(1, self.among_members.shape[1] // 2)).numpy())
+            return [self.affinity]
+        k = self.among_members.shape[1]
+        return [graph.affinity(found.numpy()) for found in (self._search.by_features(k), self._search.of_both_kinds(k // 2))]
 
     def spread(self, member_w: Tensor) -> Tensor:
         """Give every sample the mean w of its neighbours and, where it has one, its own: (m, K) to (n, K)."""
@@ -152,12 +153,18 @@ class Images:
         distorted, apart = self._compared(source, features, candidates)
         return best(candidates, distorted + self._weight * apart, k).cpu()
 
+    def by_features(self, k: int) -> Tensor:
+        """Return the k nearest others of each of the samples by features alone."""
+        return self._by_features[:, :k].cpu()
+
     def of_both_kinds(self, k: int) -> Tensor:
-        """Return the k nearest others of each of the samples, and the k nearest of those left by features: (m, 2k) at most."""
-        near = self.among(k).to(self._by_features.device)
+        """Return the k nearest others, at least 1, of each of the samples, and of those left the k nearest by features."""
+        near = self.among(max(1, k)).to(self._by_features.device)
         rank = torch.arange(self._by_features.shape[1], device=near.device).repeat(len(near), 1)
         rank[contains(near, self._by_features)] = rank.shape[1]
-        others = self._by_features.gather(1, rank.topk(min(k, rank.shape[1] - near.shape[1]), dim=1, largest=False).indices)
+        others = self._by_features.gather(
+            1, rank.topk(min(near.shape[1], rank.shape[1] - near.shape[1]), dim=1, largest=False).indices
+        )
         return torch.cat([near, others], dim=1).cpu()
 
     def _compared(self, source: Source, features: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:

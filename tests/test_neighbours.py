@@ -1,0 +1,77 @@
+"""Who is whose neighbour."""
+
+import numpy as np
+import pytest
+import torch
+
+from skganem.core import graph, neighbours
+from skganem.core.data import Scaling, Source
+from skganem.core.model import Layout, Model
+from skganem.core.networks import DEFAULT_NETWORKS
+
+CPU = torch.device("cpu")
+
+
+class Blind(torch.nn.Module):
+    """Features (n, 2) that are the same for all images, but for what is needed to sort them."""
+
+    def forward(self, x):
+        angle = 1e-3 * x.flatten(1).sum(1)
+        return torch.stack([angle.cos(), angle.sin()], dim=1)
+
+
+def images_of(X, encoder):
+    source = Source(X.reshape(len(X), -1), (1, *X.shape[1:]), Scaling(np.zeros(1), 1.0), CPU)
+    model = Model(Layout(source.shape, 2, 4, 4), DEFAULT_NETWORKS, 0, CPU)
+    model.encoder = encoder
+    return model, source
+
+
+def strokes():
+    """Upright strokes (160, 28, 28), some pixels to the left or right, without and with a small crossbar: classes 0 and 1."""
+    rng, X, y = np.random.default_rng(0), np.zeros((160, 28, 28)), np.arange(160) % 2
+    for image, label in zip(X, y, strict=True):
+        a, b = rng.integers(12, 15), rng.integers(10, 18)
+        image[8:20, b : b + 2] = 1
+        image[a : a + 2, [b - 2, b - 1, b + 2, b + 3]] = label
+    return X + rng.normal(0, 0.02, X.shape), y
+
+
+@pytest.mark.parametrize("size", [500, 100])
+def test_neighbours_are_those_that_a_small_deformation_makes_alike(size):
+    X, y = strokes()
+    model, source = images_of(X, Blind())
+    found = neighbours.NeighbourGraph(model, source, 6, size, torch.Generator().manual_seed(0))
+    assert found.of_all.shape == (160, 6)
+    assert (y[found.of_all.numpy()] == y[:, None]).mean() > 0.97
+    assert torch.isin(found.of_all, found.members).all()
+    assert (found.of_all[found.members] != found.members[:, None]).all()
+    by_pixels = graph.neighbours(torch.from_numpy(X.reshape(160, -1)), 6).numpy()
+    assert (y[by_pixels] == y[:, None]).mean() < 0.9
+
+
+def test_where_the_graph_is_cut_half_of_the_neighbours_are_by_features():
+    X, _ = strokes()
+    model, source = images_of(X, Blind())
+    search = neighbours.Images(model, source, 6)
+    both, by_features = search.of_both_kinds(3), graph.neighbours(search.features, 10)
+    assert both.shape == (160, 6)
+    assert torch.equal(both[:, :3], search.among(3))
+    for row, near in zip(both.tolist(), by_features.tolist(), strict=True):
+        assert len(set(row)) == 6
+        assert row[3:] == [other for other in near if other not in row[:3]][:3]
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 12])
+def test_few_images_have_fewer_neighbours(n):
+    model, source = images_of(strokes()[0][:n], Blind())
+    found = neighbours.NeighbourGraph(model, source, 6, 500, torch.Generator().manual_seed(0))
+    assert found.of_all.shape == (n, min(6, n - 1))
+    assert all(len(set(row)) == len(row) for row in found.of_all.tolist())
+    assert all(links.shape == (n, n) for links in found.affinities_to_cut)
+
+
+def test_a_candidate_is_taken_once():
+    candidates = torch.tensor([[1, 2, 3, 2, 4, 1], [5, 6, 7, 7, 5, 6]])
+    distances = torch.tensor([[0.1, 0.2, 0.9, 0.2, 0.3, 0.1], [3.0, 2.0, 1.0, 1.0, 3.0, 2.0]])
+    assert neighbours.best(candidates, distances, 3).tolist() == [[1, 2, 4], [7, 6, 5]]
