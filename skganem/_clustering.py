@@ -43,9 +43,9 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
             default=None
         The initial soft labels w:
 
-        - "graph": the parts of a spectral clustering of the data's nearest-neighbour graph. Between images, neighbours are
-          found in features that are first learned from the images themselves; between rows, links are weighed by embeddings
-          of the graph;
+        - "graph": the parts of a spectral clustering of the data's nearest-neighbour graph. Images are near if they are
+          alike once one is deformed a little, or in features that are first learned from the images themselves; between
+          rows, links are weighed by embeddings of the graph;
         - "kmeans": k-means on the values;
         - "random": drawn from the simplex of probabilities;
         - "uniform": 1 / n_clusters, as in the paper. The networks' random initial weights alone tell clusters apart;

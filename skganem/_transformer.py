@@ -41,8 +41,8 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         The initial soft labels w of samples without a class, see :class:`GANEMClustering`:
 
         - "graph": the parts of a spectral clustering of the data's nearest-neighbour graph, or, where there are labels, these,
-          spread through it. Between images, neighbours are found in features that are first learned from the images
-          themselves; between rows, links are weighed by embeddings of the graph;
+          spread through it. Images are near if they are alike once one is deformed a little, or in features that are first
+          learned from the images themselves; between rows, links are weighed by embeddings of the graph;
         - "kmeans": k-means on the values;
         - "random": drawn from the simplex of probabilities;
         - "uniform": 1 / n_clusters, as in the paper. The networks' random initial weights alone tell clusters apart;
