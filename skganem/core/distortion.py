@@ -26,7 +26,7 @@ PAIRS, PAIRS_GPU = 128, 4096
 
 
 def comparable(x: Tensor) -> Tensor:
-    """Shrink or enlarge images (n, c, h, w) to a shorter side of 24 to 47 pixels, if they have 8 or more."""
+    """Shrink or enlarge images (n, c, h, w) to a shorter side of 24 to 63 pixels, if they have 8 or more."""
     factor = min(math.ceil(LEAST_SIDE / min(x.shape[2:])), MOST)
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False) if factor > 1 else shrunk(x)
 

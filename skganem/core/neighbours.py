@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Protocol
 
 import scipy.sparse as sp
 import torch
@@ -101,18 +100,6 @@ class NeighbourGraph:
         return total / total.sum(dim=1, keepdim=True).clamp_(min=1e-12)
 
 
-class Search(Protocol):
-    """Finds the nearest of some samples, which have `features` (m, d): positions among them, nearest first."""
-
-    features: Tensor
-
-    def among(self, k: int) -> Tensor:
-        """Return the k nearest others of each of the samples: (m, k), or fewer where there are fewer."""
-
-    def of(self, source: Source, k: int) -> Tensor:
-        """Return the k nearest samples of each of a source: (n, k)."""
-
-
 class Points:
     """The nearest by Euclidean distance."""
 
@@ -162,9 +149,8 @@ class Images:
         near = self.among(max(1, k)).to(self._by_features.device)
         rank = torch.arange(self._by_features.shape[1], device=near.device).repeat(len(near), 1)
         rank[contains(near, self._by_features)] = rank.shape[1]
-        others = self._by_features.gather(
-            1, rank.topk(min(near.shape[1], rank.shape[1] - near.shape[1]), dim=1, largest=False).indices
-        )
+        left = min(near.shape[1], rank.shape[1] - near.shape[1])
+        others = self._by_features.gather(1, rank.topk(left, dim=1, largest=False).indices)
         return torch.cat([near, others], dim=1).cpu()
 
     def _compared(self, source: Source, features: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
