@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import make_blobs, make_circles, make_moons
-from sklearn.metrics import silhouette_samples
 from sklearn.neighbors import NearestNeighbors
 
 from skganem import clustering_error
@@ -17,7 +16,7 @@ def cut(X, k, n_neighbors=15, weighed=False):
     links = links_of(X, n_neighbors)
     if weighed:
         return graph.partition([weighed_by_embeddings(links, seed=0)], k, seed=0)[0]
-    return graph.partition([links], k, seed=0, points=torch.tensor(X, dtype=torch.float32))[0]
+    return graph.partition([links], k, seed=0, several=True)[0]
 
 
 def test_neighbours_are_those_of_scikit_learn():
@@ -91,13 +90,11 @@ def test_affinity_is_what_two_nodes_share():
     np.testing.assert_allclose(affinity, expected)
 
 
-def test_silhouette_is_made_of_those_of_scikit_learn():
-    rng = np.random.default_rng(0)
-    X, labels = rng.normal(size=(300, 3)), np.r_[rng.integers(0, 4, 299), 9]  # the last is alone
-    theirs = silhouette_samples(X, labels)
-    by_part = np.mean([theirs[labels == i].mean() for i in np.unique(labels)])
-    assert graph.silhouette(X, labels) == pytest.approx((theirs.mean() + by_part) / 2)
-    assert graph.silhouette(X, np.zeros(300)) == 0
+def test_agreement_matches_parts_one_to_one():
+    first = np.array([0, 0, 0, 1, 1, 2, -1, 2])
+    assert graph.agreement(first, np.array([2, 2, 2, 0, 0, 1, 1, 1])) == 7 / 8
+    assert graph.agreement(first, np.array([0, 0, 0, 0, 0, 0, 0, 0])) == 3 / 8
+    assert graph.agreement(np.array([0, 0, 1, 1]), np.array([0, 1, 2, 2])) == 3 / 4
 
 
 @pytest.mark.parametrize("weighed", [False, True])
@@ -108,10 +105,10 @@ def test_an_island_of_two_neighbourhoods_is_no_cluster(weighed):
     assert clustering_error(y[y < 3], labels[y < 3]) < 0.03
 
 
-def test_of_several_partitions_the_one_with_the_greatest_silhouette_is_taken(monkeypatch):
+def test_of_several_partitions_the_one_that_others_agree_with_is_taken(monkeypatch):
     X, y = make_blobs([100, 100, 100], centers=[[0, 0], [9, 0], [0, 9]], random_state=0)
     rng = np.random.default_rng(0)
-    by_segments = {2: rng.integers(0, 3, 300), 3: rng.integers(0, 3, 300), 4: y}
-    monkeypatch.setattr(graph, "spectral_parts", lambda *args, **settings: rng.integers(0, 3, 300))
+    by_segments = {2: rng.integers(0, 3, 300), 3: (y + 1) % 3, 4: np.where(np.arange(300) < 9, 0, y)}
+    monkeypatch.setattr(graph, "spectral_parts", lambda *args, **settings: np.where(np.arange(300) > 290, 0, y))
     monkeypatch.setattr(graph, "joined_parts", lambda links, embedding, segments, *rest: by_segments[segments])
     assert clustering_error(y, cut(X, 3)) == 0

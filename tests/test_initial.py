@@ -111,11 +111,11 @@ def test_links_between_rows_are_weighed_by_embeddings():
     assert ratio[between].mean() < 0.7 * ratio[~between].mean()
 
 
-def test_images_are_judged_by_their_features_and_rows_are_not(monkeypatch):
-    judged = []
+def test_images_are_cut_several_times_and_rows_once(monkeypatch):
+    asked = []
 
-    def partition(graphs, n_clusters, seed, points=None):
-        judged.append(points)
+    def partition(graphs, n_clusters, seed, several=False):
+        asked.append(several)
         return np.arange(100) % 2, np.zeros(100)
 
     monkeypatch.setattr(initial.graph, "partition", partition)
@@ -125,8 +125,7 @@ def test_images_are_judged_by_their_features_and_rows_are_not(monkeypatch):
         model = Model(layout, DEFAULT_NETWORKS, 0, CPU)
         graph = neighbours.NeighbourGraph(model, source, 10, 500, torch.Generator().manual_seed(0))
         initial.partitioned(graph, 2, seed=0, core=0.2)
-    assert judged[0] is None
-    assert judged[1] is graph.features
+    assert asked == [False, True]
 
 
 def test_one_cluster():

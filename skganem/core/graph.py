@@ -11,16 +11,16 @@ import scipy.linalg
 import scipy.sparse as sp
 import torch
 from scipy.cluster.vq import kmeans2
+from scipy.optimize import linear_sum_assignment
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
-from scipy.spatial.distance import cdist
 from torch import Tensor
 
 BLOCK = 1024
 TIME = 24
-#: Parts that k-means makes of a graph, for each cluster; and those that are tried where there is something to judge them by.
+#: Parts that k-means makes of a graph, for each cluster; and those that are tried for several partitions.
 SEGMENTS, TRIED = 3, (2, 3, 4)
-N_SCORE_NEIGHBORS, N_SCORE_VECTORS, N_JUDGED = 10, 32, 3000
+N_SCORE_NEIGHBORS, N_SCORE_VECTORS = 10, 32
 
 
 def nearest(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -112,23 +112,23 @@ def leading_eigenpairs(matrix: sp.csr_array, k: int, seed: int) -> tuple[np.ndar
 
 
 def partition(
-    graphs: Sequence[sp.csr_array], n_clusters: int, seed: int, points: Tensor | None = None
+    graphs: Sequence[sp.csr_array], n_clusters: int, seed: int, several: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut a neighbour graph into parts by spectral clustering.
 
     k-means in the diffusion map makes parts of even size, which is wrong where clusters differ in size. So it is asked for
     more parts than wanted, which are joined where the graph is thickest. Where a style of a class lies apart, that is wrong
-    in turn. If there are `points` to judge by, k-means makes as many parts as wanted, too, and several larger numbers of
-    parts to join, of each graph; of these partitions the one with the greatest silhouette is taken.
+    in turn, and how many parts are joined can decide. With `several`, k-means makes as many parts as wanted, too, and several
+    larger numbers of parts to join, of each graph; of these partitions the one is taken that the others agree with most.
 
     Parameters
     ----------
     graphs : sequence of sparse arrays of shape (n, n)
-        One, or several of the same nodes, if there are `points`.
+        One, or with `several` more than one of the same nodes.
     n_clusters : int
     seed : int
-    points : Tensor of shape (n, d) or None
-        What the nodes stand for.
+    several : bool
+        Whether to make several partitions.
 
     Returns
     -------
@@ -141,15 +141,10 @@ def partition(
     if n_clusters == 1:
         return np.zeros(n, dtype=np.int64), np.zeros(n)
     embeddings = [diffusion_map(graph, min(2 * n_clusters, n), seed) for graph in graphs]
-    if points is None:
-        embedding, labels = embeddings[0], joined_parts(graphs[0], embeddings[0], SEGMENTS, n_clusters, seed)
-    else:
-        some = np.linspace(0, n - 1, min(n, N_JUDGED)).astype(int)
-        spread = spread_out(points[torch.from_numpy(some)])
-        found = [(embedding, spectral_parts(embedding, n_clusters, seed, n_init=20)) for embedding in embeddings]
-        for segments, (graph, embedding) in product(TRIED, zip(graphs, embeddings, strict=True)):
-            found.append((embedding, joined_parts(graph, embedding, segments, n_clusters, seed)))
-        embedding, labels = max(found, key=lambda parts: silhouette(spread, parts[1][some]))
+    found = [(embedding, spectral_parts(embedding, n_clusters, seed, n_init=20)) for embedding in embeddings if several]
+    for segments, (graph, embedding) in product(TRIED if several else (SEGMENTS,), zip(graphs, embeddings, strict=True)):
+        found.append((embedding, joined_parts(graph, embedding, segments, n_clusters, seed)))
+    embedding, labels = max(found, key=lambda parts: sum(agreement(parts[1], others) for _, others in found))
     eccentricity = np.ones(n)
     for part in (np.flatnonzero(labels == i) for i in range(n_clusters)):
         if len(part):
@@ -171,23 +166,12 @@ def joined_parts(graph: sp.csr_array, embedding: np.ndarray, segments: int, n_cl
     return joined(graph, spectral_parts(embedding, segments * n_clusters, seed, n_init=5), n_clusters)
 
 
-def silhouette(points: np.ndarray, labels: np.ndarray) -> float:
-    """Return the silhouette (Rousseeuw 1987) of points (n, d) by their labels (n,), 0 if all have one label.
-
-    It is the average of two means: over the points, in which large parts outvote small ones, and over the parts, in which
-    small ones count for as much. A point by itself has silhouette 0.
-    """
-    kinds, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    if len(kinds) == 1:
-        return 0.0
-    member = np.eye(len(kinds))[codes]
-    totals = np.concatenate([cdist(block, points) @ member for block in np.array_split(points, 1 + len(points) // BLOCK)])
-    own = totals[np.arange(len(points)), codes] / np.maximum(counts[codes] - 1, 1)
-    means = totals / counts
-    means[np.arange(len(points)), codes] = np.inf
-    other = means.min(axis=1)
-    each = np.where(counts[codes] == 1, 0.0, (other - own) / np.maximum(np.maximum(own, other), 1e-12))
-    return float(each.mean() + (each @ member / counts).mean()) / 2
+def agreement(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the share of nodes on which two partitions (n,) agree, their parts matched one to one; -1 is no part."""
+    placed = (first >= 0) & (second >= 0)
+    shared = np.zeros((first.max() + 1, second.max() + 1))
+    np.add.at(shared, (first[placed], second[placed]), 1.0)
+    return float(shared[linear_sum_assignment(shared, maximize=True)].sum() / len(first))
 
 
 def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int) -> np.ndarray:

@@ -63,8 +63,8 @@ def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int, cor
     """
     if n_clusters == 1:
         return torch.ones(len(neighbour_graph.of_all), 1)
-    judged = neighbour_graph.features if neighbour_graph.of_images else None
-    labels, eccentricity = graph.partition(neighbour_graph.affinities_to_cut, n_clusters, seed, judged)
+    links, several = neighbour_graph.affinities_to_cut, neighbour_graph.of_images
+    labels, eccentricity = graph.partition(links, n_clusters, seed, several)
     central = np.flatnonzero((labels >= 0) & (eccentricity < core))
     known, codes = neighbour_graph.members[torch.from_numpy(central)], torch.from_numpy(labels[central])
     return propagated(neighbour_graph, known, codes, n_clusters)
