@@ -24,6 +24,11 @@ def figures(records, keys, figure):
     shown = [record for record in latest(records, keys) if not record["data"].startswith(LEFT_OUT)]
     groups = summary(shown, (*keys, "gpu"), figure)
     groups.sort(key=lambda row: (row[0][:-2], row[2]))  # by everything but method and hardware, then by the mean
+    return statistics(groups)
+
+
+def statistics(groups):
+    """Return the rows of a table of what `summary` returns, the last of whose keys is "gpu"."""
     rows = []
     for (*names, gpu), n, mean, std, worst, seconds in groups:
         hardware = "CPU" if gpu == "None" else gpu
@@ -49,6 +54,8 @@ def tables():
     clusters = [record for record in features if "clustering_error" in record]
     rows = figures(clusters, ("data", "method"), "clustering_error")
     made["feature_clusters"] = list_table(("data", "method", *STATISTICS), rows)
+    ablation = latest(read(RESULTS / "ablation.jsonl"), ("line",))
+    made["ablation"] = list_table(("with", *STATISTICS), statistics(summary(ablation, ("line", "gpu"), "error")))
     chosen = {}
     for record in latest(read(RESULTS / "choosing_k.jsonl"), ("data", "method")):
         chosen.setdefault((record["data"], record["method"]), {})[record["seed"]] = record
