@@ -55,7 +55,7 @@ def tables():
     rows = figures(clusters, ("data", "method"), "clustering_error")
     made["feature_clusters"] = list_table(("data", "method", *STATISTICS), rows)
     ablation = latest(read(RESULTS / "ablation.jsonl"), ("line",))
-    made["ablation"] = list_table(("with", *STATISTICS), statistics(summary(ablation, ("line", "gpu"), "error")))
+    made["ablation"] = list_table(("settings", *STATISTICS), statistics(summary(ablation, ("line", "gpu"), "error")))
     chosen = {}
     for record in latest(read(RESULTS / "choosing_k.jsonl"), ("data", "method")):
         chosen.setdefault((record["data"], record["method"]), {})[record["seed"]] = record
