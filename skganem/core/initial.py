@@ -63,8 +63,9 @@ def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int, cor
     """
     if n_clusters == 1:
         return torch.ones(len(neighbour_graph.of_all), 1)
-    links, several = neighbour_graph.affinities_to_cut, neighbour_graph.of_images
-    labels, eccentricity = graph.partition(links, n_clusters, seed, several)
+    labels, eccentricity = graph.partition(
+        neighbour_graph.affinities_to_cut, n_clusters, seed, several=neighbour_graph.of_images
+    )
     central = np.flatnonzero((labels >= 0) & (eccentricity < core))
     known, codes = neighbour_graph.members[torch.from_numpy(central)], torch.from_numpy(labels[central])
     return propagated(neighbour_graph, known, codes, n_clusters)

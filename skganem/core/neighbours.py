@@ -51,8 +51,6 @@ class NeighbourGraph:
         Positions in the source of the samples in the graph, ascending.
     of_images : bool
         Whether the samples are images.
-    features : Tensor of shape (m, d)
-        Their coordinates.
     among_members : Tensor of shape (m, k)
         Each member's neighbours, as positions in `members`.
     of_all : Tensor of shape (n, k)
@@ -67,7 +65,7 @@ class NeighbourGraph:
         self._seed = 0 if self.of_images else int(torch.randint(2**31, (), generator=rng, device=rng.device))
         inside = source.subset(self.members) if len(self.members) < n else source
         self._search = Points(model, inside) if model.encoder is None else Images(model, inside, n_neighbors)
-        self.features, self.among_members = self._search.features, self._search.among(n_neighbors)
+        self.among_members = self._search.among(n_neighbors)
         self.of_all = self.members[self.among_members]
         if len(self.members) < n:
             found = torch.empty(n, self.of_all.shape[1], dtype=torch.long)
