@@ -10,8 +10,8 @@ import time
 import warnings
 
 import numpy as np
-from data import CLUSTERING
-from report import append, machine, parsed, parser, peak_memory, read, table
+from data import CLUSTERING, named
+from report import append, machine, over_attributes, parsed, parser, peak_memory, read, table
 from rivals import CLUSTERERS
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
@@ -51,20 +51,20 @@ def run(data, method, seed, n_clusters=None, **settings):
 def main():
     """Run what the command line asks for."""
     asked = parser(__doc__, "clustering")
-    asked.add_argument("--data", nargs="+", choices=CLUSTERING, default=["digits", "digits-rows", "moons"])
+    asked.add_argument("--data", nargs="+", choices=[*CLUSTERING, "celeba-32"], default=["digits", "digits-rows", "moons"])
     asked.add_argument("--methods", nargs="+", choices=METHODS, default=["GAN-EM", "KMeans", "GaussianMixture"])
     asked.add_argument("--clusters", type=int, help="other than the number of classes: many-to-one errors")
     asked.add_argument("--table", action="store_true", help="only print the table of the file")
     arguments = parsed(asked)
     figure = "many_to_one" if arguments.clusters else "error"
     if not arguments.table:
-        for data in arguments.data:
+        for data in named(arguments.data, CLUSTERING):
             for method in arguments.methods:
                 for seed in arguments.seeds:
                     record = run(data, method, seed, arguments.clusters)
                     append(arguments.out, record)
                     print(data, method, seed, f"{record[figure]:.4f}", f"{record['seconds']:.1f} s", flush=True)
-    table(read(arguments.out), ("data", "k", "method"), figure)
+    table(over_attributes(read(arguments.out), ("data", "k", "method")), ("data", "k", "method"), figure)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,23 @@ def celeba(side=64):
     return data
 
 
+def even(present, rng):
+    """Choose, in random order, as many positions where something is present as where it is not."""
+    sides = [rng.permutation(np.flatnonzero(present == side)) for side in (False, True)]
+    return rng.permutation(np.concatenate([side[: min(map(len, sides))] for side in sides]))
+
+
+def faces(attribute, side, rng, parts=("train", "test")):
+    """Return, for each part, images of faces and whether they have the attribute: half of them do (Appendix B.3)."""
+    data, chosen = celeba(side), []
+    column = list(data["attr_names"]).index(attribute)
+    for part in parts:
+        present = data[f"attr_{part}"][:, column].astype(bool)
+        positions = even(present, rng)
+        chosen.append((data[f"x_{part}"][positions], present[positions].astype(int)))
+    return chosen
+
+
 def mnist_10k(seed):
     """Return the first 10,000 training images."""
     data = mnist()
@@ -125,6 +142,23 @@ def moons(seed):
     return make_moons(1000, noise=0.05, random_state=seed)
 
 
+def celeba_32(attribute):
+    """Return a loader of faces, 32x32, half of them with the attribute; which of the others depends on the seed."""
+    return lambda seed: faces(attribute, 32, np.random.default_rng(seed), parts=("train",))[0]
+
+
+def named(wanted, known):
+    """Return the names of known data that are wanted: a name, or all that begin with it and a slash."""
+    return [name for one in wanted for name in known if name == one or name.startswith(f"{one}/")]
+
+
+ATTRIBUTES = tuple(
+    "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair Blond_Hair Blurry "
+    "Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup High_Cheekbones Male "
+    "Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks "
+    "Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace "
+    "Wearing_Necktie Young".split()
+)
 CLUSTERING = {
     "digits": (digits, 10),
     "digits-few": (digits_few, 10),
@@ -138,4 +172,5 @@ CLUSTERING = {
     "mnist-imbalanced": (mnist_imbalanced, 10),
     "svhn": (svhn_train, 10),
     "mnist-dev-imbalanced": (mnist_dev_imbalanced, 10),
+    **{f"celeba-32/{attribute}": (celeba_32(attribute), 2) for attribute in ATTRIBUTES},
 }

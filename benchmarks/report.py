@@ -88,13 +88,19 @@ def latest(records, keys):
     return list(kept.values())
 
 
-def over_attributes(records):
-    """Replace the records of one draw's attributes by their mean."""
+def over_attributes(records, keys):
+    """Replace the records of one draw's attributes, whose names come after a slash, by the mean of their figures."""
     groups = {}
-    for record in latest(records, ("data", "method")):
-        groups.setdefault((record["data"].split("/")[0], record["method"], record["seed"], record["gpu"]), []).append(record)
-    means = {key: {name: np.mean([r[name] for r in rows]) for name in ("error", "seconds")} for key, rows in groups.items()}
-    return [{**dict(zip(("data", "method", "seed", "gpu"), key, strict=True)), **mean} for key, mean in means.items()]
+    for record in latest(records, keys):
+        shared = {**{key: record[key] for key in (*keys, "seed")}, "gpu": record["gpu"], "data": record["data"].split("/")[0]}
+        groups.setdefault(tuple(shared.items()), []).append(record)
+    return [{**members[0], **dict(shared), **mean_of(members)} for shared, members in groups.items()]
+
+
+def mean_of(records):
+    """Return the mean of each figure that is a fraction or a time."""
+    names = [name for name in ("error", "many_to_one", "seconds") if name in records[0]]
+    return {name: np.mean([record[name] for record in records]) for name in names}
 
 
 def summary(records, keys, figure, scale=100):

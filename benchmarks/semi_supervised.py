@@ -10,7 +10,7 @@ import time
 import warnings
 
 import numpy as np
-from data import celeba, mnist, svhn
+from data import ATTRIBUTES, faces, mnist, named, svhn
 from report import append, machine, over_attributes, parsed, parser, peak_memory, read, table
 from rivals import CLASSIFIERS, TAKES_IMAGES
 from sklearn.datasets import load_digits
@@ -62,36 +62,17 @@ def svhn_1000(draw):
     return data["x_train"], hide(y, 100, np.random.default_rng(draw)), data["x_test"], y_test
 
 
-def even(present, rng):
-    """Choose, in random order, as many positions where something is present as where it is not."""
-    sides = [rng.permutation(np.flatnonzero(present == side)) for side in (False, True)]
-    return rng.permutation(np.concatenate([side[: min(map(len, sides))] for side in sides]))
-
-
 def celeba_100(attribute, side):
     """Return a loader of faces, half of them with the attribute (Appendix B.3), with 50 labels each."""
 
     def load(draw):
-        data, rng = celeba(side), np.random.default_rng(draw)
-        column = list(data["attr_names"]).index(attribute)
-        sides = []
-        for part in ("train", "test"):
-            present = data[f"attr_{part}"][:, column].astype(bool)
-            chosen = even(present, rng)
-            sides.append((data[f"x_{part}"][chosen], present[chosen].astype(int)))
-        (X, y), (X_test, y_test) = sides
+        rng = np.random.default_rng(draw)
+        (X, y), (X_test, y_test) = faces(attribute, side, rng)
         return X, hide(y, 50, rng), X_test, y_test
 
     return load
 
 
-ATTRIBUTES = tuple(
-    "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair Blond_Hair Blurry "
-    "Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup High_Cheekbones Male "
-    "Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks "
-    "Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace "
-    "Wearing_Necktie Young".split()
-)
 DATA = {
     "digits": digits,
     "mnist-100": mnist_with(10),
@@ -129,14 +110,13 @@ def main():
     asked.add_argument("--table", action="store_true", help="only print the table of the file")
     arguments = parsed(asked)
     if not arguments.table:
-        names = [name for wanted in arguments.data for name in DATA if name == wanted or name.startswith(f"{wanted}/")]
-        for data in names:
+        for data in named(arguments.data, DATA):
             for draw in arguments.seeds:
                 for method in arguments.methods:
                     record = run(data, method, draw)
                     append(arguments.out, record)
                     print(data, method, draw, f"{record['error']:.4f}", f"{record['seconds']:.1f} s", flush=True)
-    table(over_attributes(read(arguments.out)), ("data", "method"), "error")
+    table(over_attributes(read(arguments.out), ("data", "method")), ("data", "method"), "error")
 
 
 if __name__ == "__main__":

@@ -42,12 +42,12 @@ STATISTICS = ("runs", "mean", "std", "worst", "seconds", "on")
 def tables():
     """Return the tables by their files' names."""
     made = {}
-    clustering = read(RESULTS / "clustering.jsonl")
+    clustering = over_attributes(read(RESULTS / "clustering.jsonl"), ("data", "k", "method"))
     for name, figure in (("one_to_one", "error"), ("many_to_one", "many_to_one")):
         records = [record for record in clustering if (record["k"] > 10) == (name == "many_to_one")]
         rows = figures(records, ("data", "k", "method"), figure)
         made[name] = list_table(("data", "K", "method", *STATISTICS), rows)
-    rows = figures(over_attributes(read(RESULTS / "semi_supervised.jsonl")), ("data", "method"), "error")
+    rows = figures(over_attributes(read(RESULTS / "semi_supervised.jsonl"), ("data", "method")), ("data", "method"), "error")
     made["semi_supervised"] = list_table(("data", "method", *STATISTICS), rows)
     features = read(RESULTS / "features.jsonl")
     made["features"] = list_table(("data", "method", *STATISTICS), figures(features, ("data", "method"), "error"))

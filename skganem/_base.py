@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from skganem._callbacks import CallbackSupportMixin
 from skganem._input import as_rows, network_shape
 from skganem.core import storage
-from skganem.core.checkpoint import Checkpoint
+from skganem.core.checkpoint import Checkpoint, identity
 from skganem.core.data import Scaling, Source
 from skganem.core.fit import Problem, Solution, fit
 from skganem.core.model import Layout, Model
@@ -125,12 +125,16 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
             return seeds, [None] * len(seeds)
         folder = Path(self.checkpoint_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        own = {"fit": problem.fingerprint(), "n_init": len(seeds)}
+        # A callable may draw another w each time; the one that the fit began with is in the checkpoint.
+        init = getattr(self, "init", None)
+        drawn = callable(init) and not self._goes_on
+        fitted = replace(problem, w=None) if drawn else problem
+        own = {"fit": fitted.fingerprint(), "init": identity(init) if drawn else None, "n_init": len(seeds)}
         own["random_state"] = seeds if isinstance(self.random_state, Integral) else None
         begun = folder / "fit.safetensors"
         if begun.exists():
             kept = storage.read(begun, "fit")
-            if own != {name: kept[name] for name in own}:
+            if own != {name: kept.get(name) for name in own}:
                 raise ValueError(
                     f"checkpoint_dir={str(folder)!r} belongs to a fit of other data or with other parameters. Take another "
                     "folder, or delete this one to begin anew."
@@ -211,10 +215,14 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         rng = torch.Generator(self._model.device).manual_seed(seed)
         samples = self._model.sample(torch.as_tensor(c, dtype=torch.long, device=self._model.device), rng)
         X = self._scaling.undo(samples)
-        if np.issubdtype(self._dtype, np.integer):
-            bounds = np.iinfo(self._dtype)
-            X = X.round().clip(bounds.min, bounds.max)
-        X = X.astype(self._dtype if self._dtype.kind in "iuf" else np.float64)
+        dtype = self._dtype if self._dtype.kind in "iuf" else np.dtype(np.float64)
+        if dtype.kind == "f":
+            X = X.clip(np.finfo(dtype).min, np.finfo(dtype).max)
+        else:
+            low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+            # The nearest float to the largest number of 64 bits is one more than it.
+            X = X.round().clip(low, float(high) if int(float(high)) <= high else np.nextafter(float(high), 0))
+        X = X.astype(dtype)
         return X.reshape(len(X), *self.image_shape_) if self._given_as_images else X
 
     def to(self, device):

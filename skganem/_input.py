@@ -1,6 +1,8 @@
 """What comes in as X: rows or images, from NumPy, pandas, torch or a file; one form goes to the core."""
 
+import warnings
 from contextlib import contextmanager
+from math import isqrt
 from numbers import Integral
 
 import numpy as np
@@ -8,6 +10,17 @@ import torch
 from sklearn.utils.validation import validate_data
 
 from skganem.core.shapes import SMALLEST_SIDE
+
+#: Values that are looked at to tell whether rows are flattened images.
+MOST_VALUES = 2**21
+#: By the number of channels: how far apart pixels that are side by side lie in a row, and what to do with such rows.
+LAYOUTS = {
+    1: {1: "set image_shape=({0}, {0}), or pass X.reshape(-1, {0}, {0})"},
+    3: {
+        3: "set image_shape=({0}, {0}, 3), or pass X.reshape(-1, {0}, {0}, 3)",
+        1: "pass X.reshape(-1, 3, {0}, {0}).transpose(0, 2, 3, 1)",
+    },
+}
 
 
 def as_rows(estimator, X, *, reset, image_shape=None, min_samples=1):
@@ -44,6 +57,12 @@ def as_rows(estimator, X, *, reset, image_shape=None, min_samples=1):
     if reset:
         estimator._given_as_images = given is not None
         estimator.image_shape_ = _resolve_image_shape(given or image_shape, X.shape[1])
+        if estimator.image_shape_ is None and (advice := image_advice(X)) is not None:
+            warnings.warn(
+                "The rows of X look like flattened images, but are taken for plain features. Images are told apart far better "
+                f"as such: {advice}.",
+                stacklevel=4,
+            )
     elif given is not None and given != estimator.image_shape_:
         expected = "rows" if estimator.image_shape_ is None else f"images of shape {estimator.image_shape_}"
         name = type(estimator).__name__
@@ -77,6 +96,41 @@ def _resolve_image_shape(image_shape, n_features):
             "Pass them as rows: X.reshape(len(X), -1), without image_shape."
         )
     return image_shape
+
+
+def image_advice(X):
+    """Say how rows (n, d) would be passed as images, if they look like flattened square ones, gray or with 3 channels."""
+    for channels, layouts in LAYOUTS.items():
+        side = isqrt(X.shape[1] // channels)
+        if side >= SMALLEST_SIDE and side * side * channels == X.shape[1]:
+            some = X[:: -(-len(X) // max(2, min(500, MOST_VALUES // X.shape[1])))].astype(np.float64)
+            some -= some.mean(axis=0)
+            some /= max(np.abs(some).max(), 1e-300)
+            likeness, advice = max((image_likeness(some, side, step), advice) for step, advice in layouts.items())
+            return advice.format(side) if likeness > 0 else None
+    return None
+
+
+def image_likeness(values, side, step):
+    """Return the correlation of a value with the one below it if rows look like images whose pixels are `step` apart, or 0.
+
+    In images, a value goes along with the one beside it and the one below it, less with those two places away, and less with
+    those half a row before and after the one below. In tables, columns do not know their place; in series, values half a row
+    away are nearer than those of the next row, and a season comes back after two rows.
+    """
+
+    def correlation(lag):
+        first, second = values[:, :-lag], values[:, lag:]
+        squares = (np.einsum("ij,ij->", part, part) for part in (first, second))
+        return np.einsum("ij,ij->", first, second) / max(np.sqrt(np.prod(list(squares))), 1e-300)
+
+    row, half = side * step, side // 2 * step
+    beside, below = correlation(step), correlation(row)
+    less = [(beside, correlation(2 * step)), (below, correlation(2 * row))]
+    less += [(below, abs(correlation(lag))) for lag in (half, row + half)]
+    # How far a correlation is from 1 tells images of any resolution from what does not fall off at all.
+    falls_off = all(1 - far > 1.2 * (1 - near) for near, far in less)
+    return below if min(beside, below) > 0.2 and falls_off else 0.0
 
 
 def network_shape(image_shape, n_features):

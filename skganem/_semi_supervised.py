@@ -33,8 +33,8 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         - "released": the settings of the authors' released code, where they differ from the paper;
         - a :class:`~skganem.Recipe`, such as ``Recipe().but(lipschitz="r1")``.
     image_shape : tuple (height, width) or (height, width, channels), default=None
-        The shape of the images that the rows of a 2-D `X` are. None takes rows for plain features. Images need sides of 8
-        or more.
+        The shape of the images that the rows of a 2-D `X` are. None takes rows for plain features, with a warning if they look
+        like flattened images. Images need sides of 8 or more.
     augmentation : "auto", callable or None, default="auto"
         The small changes under which a sample keeps its cluster. "auto" leaves them to the recipe: that of the default one
         slightly rotates, shears, stretches, shifts and bends images, changes the tint of those with 3 channels, and moves
@@ -58,8 +58,8 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         Of the networks' forward passes in training; weights, losses and predictions are float32. "auto" takes bfloat16 for
         images where the hardware has matrix units for it.
     random_state : int, RandomState instance or None, default=None
-        Pass an int for the same result in each call (on the same device, with the same number of threads). NumPy's and
-        torch's global random states are not touched.
+        Pass an int for the same result in each call (on the same device, with the same number of threads). With None,
+        seeds are drawn from NumPy's global random state; nothing else touches it, or torch's.
     warm_start : bool, default=False
         Whether fit goes on from the model of the last fit, with its networks, its scaling of the data and its answers for
         the new data as initial w, instead of beginning anew. `n_init` is then 1. The history is that of the last fit.

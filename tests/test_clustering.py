@@ -82,6 +82,7 @@ def test_sample(digits):
         model.sample(1, y=9)
 
 
+@pytest.mark.filterwarnings("ignore:The rows of X look like images")
 def test_sample_has_the_form_of_the_data(digits):
     X, _ = digits
     rows = X.reshape(300, 64).astype(np.uint8)
@@ -156,6 +157,7 @@ def test_kinds_of_input_are_equivalent(digits, tmp_path):
     np.testing.assert_array_equal(model.predict_proba(frame), expected)
 
 
+@pytest.mark.filterwarnings("ignore:The rows of X look like images")
 def test_integers_and_floats_agree(digits):
     noise = np.random.default_rng(0).integers(0, 15, (300, 64))
     rows = 15 * digits[0].reshape(300, 64) + noise  # without ties between distances, which rounding would decide
@@ -372,6 +374,47 @@ def test_interrupt_keeps_the_last_iteration(blobs, monkeypatch):
     assert model.n_iter_ == 2
     assert not model.converged_
     np.testing.assert_array_equal(model.predict_proba(X), whole.predict_proba(X))
+    np.testing.assert_allclose(model.weights_, model.predict_proba(X).mean(axis=0), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_weights_are_those_of_the_model_that_is_kept(blobs, monkeypatch):
+    """Training that diverges at once leaves a model that does not know the initial w."""
+    X, _ = blobs
+    w = np.tile([0.9, 0.05, 0.05], (len(X), 1))
+
+    def diverge(training, w):
+        raise em.Divergence
+
+    monkeypatch.setattr(em, "m_step", diverge)
+    model = fast(3, init=w).fit(X)
+    np.testing.assert_allclose(model.weights_, model.predict_proba(X).mean(axis=0), atol=1e-5)
+    assert np.abs(model.weights_ - w[0]).max() > 0.1
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_uniform_w_of_ones_own_is_as_good_as_the_recipes(blobs):
+    X, _ = blobs
+    own = fast(3, init=np.full((len(X), 3), 1 / 3)).fit(X)
+    np.testing.assert_array_equal(own.predict_proba(X), fast(3, init="uniform").fit(X).predict_proba(X))
+
+
+def test_values_too_large_for_their_spread_are_refused():
+    X = 1e160 * np.random.default_rng(0).normal(size=(60, 3))
+    with pytest.raises(ValueError, match="their spread is infinite"):
+        fast().fit(X)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "float16"])
+def test_samples_stay_in_the_range_of_the_dtype(dtype, monkeypatch):
+    rng = np.random.default_rng(0)
+    high = float(np.finfo(dtype).max if dtype == "float16" else np.iinfo(dtype).max)
+    model = fast(2).fit((rng.uniform(0.2, 0.8, (60, 3)) * high).astype(dtype))
+    monkeypatch.setattr(Scaling, "undo", lambda self, samples: np.full((len(samples), 3), 2 * high))
+    samples, _ = model.sample(5)
+    assert samples.dtype == dtype
+    assert np.isfinite(samples).all()
+    assert (samples >= 0.99 * high).all()
 
 
 def test_interrupt_before_the_first_iteration_ended(blobs, monkeypatch):

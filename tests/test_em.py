@@ -225,6 +225,14 @@ def test_divergence_keeps_the_last_good_state(blobs):
     np.testing.assert_allclose(training.model.phi, training.model.posterior(training.source).mean(0), atol=1e-5)
 
 
+def test_the_smallest_batches_of_labelled_images(digits):
+    X, y = digits
+    known = torch.arange(30)
+    recipe = fast_recipe(consistency=0.0, e_batch_size=2, max_iter=1)
+    problem = Problem(source_of(X, (1, 8, 8)), 10, recipe, torch.float32, known=known, labels=torch.as_tensor(y[:30]))
+    assert fit(problem, 0).end == "exhausted"
+
+
 def test_rates_fall_as_the_recipe_says(blobs):
     paper = Recipe.paper()
     assert em.rate_factor(paper, 3) == pytest.approx(0.98**3)

@@ -286,6 +286,18 @@ def test_a_finished_fit_is_not_done_again(tmp_path, blobs, monkeypatch):
     assert everything(make().fit(blobs[0]), blobs[0]) == everything(first, blobs[0])
 
 
+def test_an_initial_w_that_is_drawn_anew_does_not_make_another_fit(tmp_path, blobs, monkeypatch):
+    (X, y), rng = blobs, np.random.default_rng(0)
+    draw = lambda X, n_clusters, random_state: 0.8 * np.eye(3)[y] + 0.2 * rng.dirichlet(np.ones(3), len(X))  # noqa: E731
+    make = lambda init: GANEMClustering(3, init=init, recipe=fast_recipe(), checkpoint_dir=tmp_path)  # noqa: E731
+    first = make(draw).fit(X)
+    with monkeypatch.context() as patched:
+        patched.setattr(em, "m_step", None)
+        assert everything(make(draw).fit(X), X) == everything(first, X)
+    with pytest.raises(ValueError, match="belongs to a fit of other data or with other parameters"):
+        make(lambda X, n_clusters, random_state: np.eye(n_clusters)[np.arange(len(X)) % n_clusters]).fit(X)
+
+
 @pytest.mark.parametrize("change", ["data", "recipe", "seed", "n_clusters"])
 def test_checkpoints_of_another_fit_are_refused(tmp_path, blobs, change):
     X, _ = blobs

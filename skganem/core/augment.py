@@ -132,7 +132,7 @@ class NeighbourMix:
 
     def __init__(self, source: Source, neighbours: Tensor, reach: float = 1.0) -> None:
         self.source, self.neighbours, self.reach = source, neighbours, reach
-        some = torch.linspace(0, len(source) - 1, min(len(source), 512)).long().unique()
+        some = torch.linspace(0, len(source) - 1, min(len(source), 512), dtype=torch.float64).long().unique()
         gaps = source.batch(neighbours[some, -1]) - source.batch(some)
         self.noise = float(gaps.norm(dim=1).median()) / math.sqrt(gaps.shape[1]) / 2
 

@@ -39,8 +39,14 @@ class Scaling:
     @classmethod
     def of(cls, array: np.ndarray, shape: Shape) -> Scaling:
         """Measure the scaling of `array` (n, d) for samples of `shape`, reading it in chunks."""
-        if not is_image(shape):
-            return cls._of_rows(array)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaling = cls._of_images(array) if is_image(shape) else cls._of_rows(array)
+        if not np.isfinite(scaling.scale):
+            raise ValueError("X has values so large that their spread is infinite; scale them first.")
+        return scaling
+
+    @classmethod
+    def _of_images(cls, array: np.ndarray) -> Scaling:
         extremes = [(float(part.min()), float(part.max())) for part in _chunks(array)]
         low, high = min(e[0] for e in extremes), max(e[1] for e in extremes)
         return cls(np.asarray((low + high) / 2), (high - low) / 2 or 1.0)

@@ -250,7 +250,7 @@ def e_batch(training: Training, index: Tensor, target: Tensor, weight: Tensor) -
     if recipe.consistency:
         real.append((change(training, training.source.batch(index), index), target, weight))
     if len(training.known) and recipe.e_epsilon is None:
-        real.append(labelled_batch(training, recipe.e_batch_size // 2))
+        real.append(labelled_batch(training, max(2, recipe.e_batch_size // 2)))
     if real:
         # Generated and real samples pass separately: batch normalisation must not mix their statistics.
         losses.append(e_loss(training, real))

@@ -14,7 +14,7 @@ from skganem.core import initial
 from skganem.core.augment import Augmentation, ImageWarp, NeighbourMix
 from skganem.core.checkpoint import Checkpoint, fingerprint, restore
 from skganem.core.data import NONE, Source
-from skganem.core.em import Divergence, Training, expectation_maximization, fix_known
+from skganem.core.em import Divergence, Training, certainty, expectation_maximization, fix_known
 from skganem.core.model import Layout, Model
 from skganem.core.neighbours import NeighbourGraph
 from skganem.core.recipe import Recipe
@@ -62,7 +62,9 @@ class Problem:
     @property
     def informed(self) -> bool:
         """Whether the initial w says anything of the samples."""
-        return self.w is not None or self.recipe.init in ("graph", "kmeans")
+        if self.w is not None:
+            return bool((certainty(self.w) > 1e-3).any())
+        return self.recipe.init in ("graph", "kmeans")
 
     @property
     def from_graph(self) -> bool:
@@ -152,6 +154,7 @@ def fit(
                 raise
             end = "interrupted" if isinstance(stopped, KeyboardInterrupt) else "diverged"
             w = fix_known(model.posterior(source), training)
+            model.phi = w.mean(dim=0)
         return Solution(model, w, training.history, end, agreement(training))
 
 
