@@ -71,7 +71,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         "auto" is CUDA, then MPS, then the CPU.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Of the networks' forward passes in training; weights, losses and predictions are float32. "auto" takes bfloat16 for
-        images where the hardware has matrix units for it.
+        images where the hardware multiplies in it.
     random_state : int, RandomState instance or None, default=None
         Pass an int for the same result in each call (on the same device, with the same number of threads). With None,
         seeds are drawn from NumPy's global random state; nothing else touches it, or torch's.

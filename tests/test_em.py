@@ -13,7 +13,7 @@ from skganem.core.augment import ImageWarp
 from skganem.core.data import Scaling, Source
 from skganem.core.fit import Problem, augmentation, fit
 from skganem.core.model import Layout, Model
-from skganem.core.runtime import frozen
+from skganem.core.runtime import frozen, resolve_precision
 
 from .conftest import fast_recipe
 
@@ -223,6 +223,16 @@ def test_divergence_keeps_the_last_good_state(blobs):
         if name != "phi":  # which belongs to the next iteration, and to the E-net as it is kept
             np.testing.assert_array_equal(value, states[-1][name])
     np.testing.assert_allclose(training.model.phi, training.model.posterior(training.source).mean(0), atol=1e-5)
+
+
+@pytest.mark.parametrize(("matrices", "vectors"), [(True, True), (False, True), (False, False)])
+def test_images_are_computed_in_bfloat16_where_the_processor_multiplies_in_it(monkeypatch, matrices, vectors):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: matrices)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: vectors)
+    fast = torch.bfloat16 if vectors else torch.float32
+    assert resolve_precision("auto", CPU, (1, 8, 8)) == fast
+    assert resolve_precision("auto", CPU, (64,)) == torch.float32
+    assert resolve_precision("float32", CPU, (1, 8, 8)) == torch.float32
 
 
 def test_the_smallest_batches_of_labelled_images(digits):

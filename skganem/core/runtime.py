@@ -32,9 +32,9 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
 
 def resolve_precision(precision: str, device: torch.device, shape: Shape) -> torch.dtype:
-    """Turn "auto" into bfloat16 for convolutional networks on hardware with matrix units for it, else float32.
+    """Turn "auto" into bfloat16 for convolutional networks on hardware that multiplies in it, else float32.
 
-    A CPU that has only vector instructions for bfloat16 (AVX-512) is slower with it than in float32; one with AMX is not.
+    A CPU does so in matrix units (AMX) or by vector instructions (AVX512-BF16); without them, bfloat16 is slower than float32.
     """
     if precision != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
@@ -42,8 +42,8 @@ def resolve_precision(precision: str, device: torch.device, shape: Shape) -> tor
         return torch.float32
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    fast = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if fast else torch.float32
+    multiplies = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if device.type == "cpu" and multiplies else torch.float32
 
 
 #: Held while initial weights are drawn: fits in other threads draw from the same global stream.
