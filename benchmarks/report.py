@@ -94,7 +94,7 @@ def over_attributes(records, keys):
     for record in latest(records, keys):
         shared = {**{key: record[key] for key in (*keys, "seed")}, "gpu": record["gpu"], "data": record["data"].split("/")[0]}
         groups.setdefault(tuple(shared.items()), []).append(record)
-    return [{**members[0], **dict(shared), **mean_of(members)} for shared, members in groups.items()]
+    return [{**dict(shared), **mean_of(members)} for shared, members in groups.items()]
 
 
 def mean_of(records):

@@ -121,8 +121,7 @@ def image_likeness(values, side, step):
 
     def correlation(lag):
         first, second = values[:, :-lag], values[:, lag:]
-        squares = (np.einsum("ij,ij->", part, part) for part in (first, second))
-        return np.einsum("ij,ij->", first, second) / max(np.sqrt(np.prod(list(squares))), 1e-300)
+        return (first * second).sum() / max(np.linalg.norm(first) * np.linalg.norm(second), 1e-300)
 
     row, half = side * step, side // 2 * step
     beside, below = correlation(step), correlation(row)
