@@ -432,7 +432,7 @@ def test_unknown_recipe_field_is_named():
         ({"width": "a"}, "width must be an int of 1 or more"),
         ({"batch_size": 1}, "batch_size must be an int of 2 or more"),
         ({"n_noise": True}, "n_noise must be an int"),
-        ({"core": 5}, "core must be a number from 1e-12 to 1"),
+        ({"tol": 5}, "tol must be a number from 0 to 1"),
         ({"temperature": float("nan")}, "temperature must be a number"),
         ({"sharpening": None}, "sharpening must be a number"),
         ({"learning_rates": 1e-3}, "learning_rates must be three numbers"),

@@ -112,3 +112,26 @@ def test_of_several_partitions_the_one_that_others_agree_with_is_taken(monkeypat
     monkeypatch.setattr(graph, "spectral_parts", lambda *args, **settings: np.where(np.arange(300) > 290, 0, y))
     monkeypatch.setattr(graph, "joined_parts", lambda links, embedding, segments, *rest: by_segments[segments])
     assert clustering_error(y, cut(X, 3)) == 0
+
+
+@pytest.mark.parametrize(("moved", "expected"), [(3, "even"), (30, "joined")])
+def test_even_parts_are_taken_where_both_graphs_have_them(monkeypatch, moved, expected):
+    """All joined parts merge two classes; of the even ones, those of the second graph differ in `moved` points."""
+    X, y = make_blobs([100, 100, 100], centers=[[0, 0], [9, 0], [0, 9]], random_state=0)
+    even = iter([y, np.where(np.arange(300) < moved, (y + 1) % 3, y)])
+    merged = np.where(y == 2, 1, y)
+    monkeypatch.setattr(graph, "spectral_parts", lambda *args, **settings: next(even))
+    monkeypatch.setattr(graph, "joined_parts", lambda *args: merged)
+    labels, _ = graph.partition([links_of(X, 10), links_of(X, 15)], 3, seed=0, several=True)
+    assert (clustering_error(y, labels) < 0.02) == (expected == "even")
+    assert (labels == merged).all() == (expected == "joined")
+
+
+def test_centrality_falls_evenly_from_the_median_of_each_part():
+    embedding = np.array([[0.0], [1.0], [3.0], [2.0], [7.0], [9.0], [5.0]])
+    labels = np.array([0, 0, 0, 0, 1, 1, -1])
+    ranked = graph.centrality(embedding, labels)
+    np.testing.assert_allclose(np.sort(ranked[:4]), [0.25, 0.5, 0.75, 1.0])
+    assert set(ranked[[1, 3]]) == {0.75, 1.0}  # the median is 1.5
+    assert set(ranked[4:6]) == {0.5, 1.0}
+    assert ranked[6] == 0

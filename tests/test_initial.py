@@ -29,19 +29,30 @@ def graph_of(X, size=10_000):
 @pytest.mark.parametrize("size", [10_000, 300])
 def test_partition_is_right_and_less_sure_between_clusters(size):
     X, y = make_blobs([200, 200, 200], centers=[[0, 0], [4, 0], [0, 4]], cluster_std=1.0, random_state=0)
-    w = initial.partitioned(graph_of(X, size), 3, seed=0, core=0.2)
+    w = initial.partitioned(graph_of(X, size), 3, seed=0)
     assert w.shape == (600, 3)
     torch.testing.assert_close(w.sum(1), torch.ones(600))
     wrong = clustering_error(y, w.argmax(1).numpy())
     assert wrong < 0.06
     gap = np.sort(np.linalg.norm(X[:, None] - np.array([[0, 0], [4, 0], [0, 4]]), axis=2), axis=1)
     between = torch.from_numpy(gap[:, 1] - gap[:, 0] < 1)
-    assert certainty(w)[between].mean() < 0.85 * certainty(w)[~between].mean()
+    assert certainty(w)[between].mean() < 0.9 * certainty(w)[~between].mean()
+
+
+@pytest.mark.parametrize(("place", "expected"), [([0, 60], 1), ([0, 2.5], 0)])
+def test_a_style_far_from_the_centre_of_its_part_is_what_it_is_linked_to(monkeypatch, place, expected):
+    """One of three groups is far from the centre of the part it was put in: it stays if alone, and leaves if near the other."""
+    X, group = make_blobs([150, 150, 40], centers=[[0, 0], [9, 0], place], random_state=0)
+    labels, centrality = np.where(group == 2, 1, group), np.where(group == 2, 0.1, 0.8)
+    monkeypatch.setattr(initial.graph, "partition", lambda *args: (labels, centrality))
+    found = initial.partitioned(graph_of(X), 2, seed=0).argmax(1).numpy()
+    assert (found[group < 2] == group[group < 2]).mean() > 0.98
+    assert (found[group == 2] == expected).mean() > 0.9
 
 
 def test_a_large_cluster_is_not_taken_over_by_a_small_one():
     X, y = make_blobs([600, 200], centers=[[0, 0], [6, 0]], random_state=0)
-    w = initial.partitioned(graph_of(X), 2, seed=0, core=0.2)
+    w = initial.partitioned(graph_of(X), 2, seed=0)
     assert abs(float(w.mean(0).min()) - 200 / 800) < 0.05
     assert clustering_error(y, w.argmax(1).numpy()) < 0.03
 
@@ -114,9 +125,9 @@ def test_links_between_rows_are_weighed_by_embeddings():
 def test_images_are_cut_several_times_and_rows_once(monkeypatch):
     asked = []
 
-    def partition(graphs, n_clusters, seed, several=False):
+    def partition(graphs, n_clusters, seed, several):
         asked.append(several)
-        return np.arange(100) % 2, np.zeros(100)
+        return np.arange(100) % 2, np.ones(100)
 
     monkeypatch.setattr(initial.graph, "partition", partition)
     images = np.random.default_rng(0).normal(size=(100, 64)).astype(np.float32)
@@ -124,13 +135,13 @@ def test_images_are_cut_several_times_and_rows_once(monkeypatch):
         source, layout = Source(images, shape, Scaling.of(images, shape), CPU), Layout(shape, 2, 4, 4)
         model = Model(layout, DEFAULT_NETWORKS, 0, CPU)
         graph = neighbours.NeighbourGraph(model, source, 10, 500, torch.Generator().manual_seed(0))
-        initial.partitioned(graph, 2, seed=0, core=0.2)
+        initial.partitioned(graph, 2, seed=0)
     assert asked == [False, True]
 
 
 def test_one_cluster():
     X = np.random.default_rng(0).normal(size=(50, 2))
-    torch.testing.assert_close(initial.partitioned(graph_of(X), 1, 0, 0.2), torch.ones(50, 1))
+    torch.testing.assert_close(initial.partitioned(graph_of(X), 1, 0), torch.ones(50, 1))
 
 
 class Brightness(torch.nn.Module):
@@ -152,7 +163,7 @@ def test_images_are_parted_by_features_and_not_by_pixels():
     model = Model(Layout((1, 8, 8), 2, 4, 4), DEFAULT_NETWORKS, 0, CPU)
     model.encoder = Brightness()
     graph = neighbours.NeighbourGraph(model, source, 10, 500, torch.Generator().manual_seed(0))
-    assert clustering_error(y, initial.partitioned(graph, 2, 0, core=0.2).argmax(1).numpy()) < 0.05
+    assert clustering_error(y, initial.partitioned(graph, 2, 0).argmax(1).numpy()) < 0.05
     np.testing.assert_array_equal(graph.affinity.data, affinity(graph.among_members.numpy()).data)  # links are not weighed
     # The neighbours between which labels spread are of the same style.
     assert (style[graph.among_members.numpy()] == style[:, None]).mean() > 0.95

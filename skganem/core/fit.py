@@ -186,7 +186,7 @@ def initial_w(
         tell("initial labels from the graph")
         if len(problem.known):
             return initial.from_labels(graph, problem.known, problem.labels, n_clusters)
-        return initial.partitioned(graph, n_clusters, seed, recipe.core)
+        return initial.partitioned(graph, n_clusters, seed)
     if recipe.init == "kmeans":
         w = initial.kmeans_w(source, n_clusters, recipe.graph_size, seed, rng)
         return w[:, initial.matching(w[problem.known], problem.labels)]

@@ -20,6 +20,8 @@ BLOCK = 1024
 TIME = 24
 #: Parts that k-means makes of a graph, for each cluster; and those that are tried for several partitions.
 SEGMENTS, TRIED = 3, (2, 3, 4)
+#: Share of the nodes on which even partitions of different graphs agree where clusters are of even size.
+SETTLED = 0.96
 N_SCORE_NEIGHBORS, N_SCORE_VECTORS = 10, 32
 
 
@@ -120,6 +122,8 @@ def partition(
     more parts than wanted, which are joined where the graph is thickest. Where a style of a class lies apart, that is wrong
     in turn, and how many parts are joined can decide. With `several`, k-means makes as many parts as wanted, too, and several
     larger numbers of parts to join, of each graph; of these partitions the one is taken that the others agree with most.
+    Where the even ones of all graphs agree with each other, it is one of those: parts that are even against the data's will
+    are cut at another place in each graph.
 
     Parameters
     ----------
@@ -134,23 +138,31 @@ def partition(
     -------
     labels : ndarray of shape (n,)
         From 0 to n_clusters - 1, or -1 for small fragments.
-    eccentricity : ndarray of shape (n,)
-        The rank of a node's distance from the median of its part, as a share of the part: from 0 (centre) to 1.
+    centrality : ndarray of shape (n,)
+        1 for the node that is nearest to the median of its part, falling evenly with the rank to almost 0 for the one that
+        is farthest from it.
     """
     n = graphs[0].shape[0]
     if n_clusters == 1:
-        return np.zeros(n, dtype=np.int64), np.zeros(n)
+        return np.zeros(n, dtype=np.int64), np.ones(n)
     embeddings = [diffusion_map(graph, min(2 * n_clusters, n), seed) for graph in graphs]
-    found = [(embedding, spectral_parts(embedding, n_clusters, seed, n_init=20)) for embedding in embeddings if several]
-    for segments, (graph, embedding) in product(TRIED if several else (SEGMENTS,), zip(graphs, embeddings, strict=True)):
-        found.append((embedding, joined_parts(graph, embedding, segments, n_clusters, seed)))
-    embedding, labels = max(found, key=lambda parts: sum(agreement(parts[1], others) for _, others in found))
-    eccentricity = np.ones(n)
-    for part in (np.flatnonzero(labels == i) for i in range(n_clusters)):
-        if len(part):
-            distance = np.linalg.norm(embedding[part] - np.median(embedding[part], axis=0), axis=1)
-            eccentricity[part[np.argsort(distance, kind="stable")]] = np.arange(len(part)) / len(part)
-    return labels, eccentricity
+    even = [(embedding, spectral_parts(embedding, n_clusters, seed, n_init=20)) for embedding in embeddings if several]
+    tried = product(TRIED if several else (SEGMENTS,), zip(graphs, embeddings, strict=True))
+    found = even + [(embedding, joined_parts(graph, embedding, times, n_clusters, seed)) for times, (graph, embedding) in tried]
+    settled = len(even) > 1 and all(agreement(even[0][1], labels) >= SETTLED for _, labels in even[1:])
+    embedding, labels = max(
+        even if settled else found, key=lambda parts: sum(agreement(parts[1], others) for _, others in found)
+    )
+    return labels, centrality(embedding, labels)
+
+
+def centrality(embedding: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Rank nodes (n,) by their distance in a diffusion map (n, m) from the median of their part: 1 for the nearest one."""
+    ranked = np.zeros(len(labels))
+    for part in (np.flatnonzero(labels == i) for i in np.unique(labels[labels >= 0])):
+        distance = np.linalg.norm(embedding[part] - np.median(embedding[part], axis=0), axis=1)
+        ranked[part[np.argsort(distance, kind="stable")]] = 1 - np.arange(len(part)) / len(part)
+    return ranked
 
 
 def spectral_parts(embedding: np.ndarray, n_parts: int, seed: int, n_init: int) -> np.ndarray:

@@ -55,20 +55,20 @@ def matching(w: Tensor, labels: Tensor) -> Tensor:
     return torch.from_numpy(linear_sum_assignment(agreement.numpy(), maximize=True)[1])
 
 
-def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int, core: float) -> Tensor:
-    """Initial w from the graph alone: a spectral clustering whose parts' cores count as labelled.
+def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int) -> Tensor:
+    """Initial w from the graph alone: a spectral clustering whose labels spread, the more the nearer to a part's centre.
 
-    The part `core` of each cluster that is nearest to its centre keeps its label; the
-    others take theirs from the cores through the graph, and are the less certain the farther they lie from one (`propagated`).
+    So a style far from the centre of its part takes the label of another class that it is linked to well, and keeps its own
+    where it is linked to nothing else (`propagated`).
     """
     if n_clusters == 1:
         return torch.ones(len(neighbour_graph.of_all), 1)
-    labels, eccentricity = graph.partition(
-        neighbour_graph.affinities_to_cut, n_clusters, seed, several=neighbour_graph.of_images
+    labels, centrality = (
+        torch.from_numpy(found)
+        for found in graph.partition(neighbour_graph.affinities_to_cut, n_clusters, seed, neighbour_graph.of_images)
     )
-    central = np.flatnonzero((labels >= 0) & (eccentricity < core))
-    known, codes = neighbour_graph.members[torch.from_numpy(central)], torch.from_numpy(labels[central])
-    return propagated(neighbour_graph, known, codes, n_clusters)
+    placed = labels >= 0
+    return propagated(neighbour_graph, neighbour_graph.members[placed], labels[placed], n_clusters, centrality[placed])
 
 
 def from_labels(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clusters: int) -> Tensor:
@@ -109,7 +109,9 @@ def skill(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clus
     return (float(torch.cat(foretold).mean()) - 1 / n_clusters) / (1 - 1 / n_clusters)
 
 
-def propagated(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clusters: int) -> Tensor:
+def propagated(
+    neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clusters: int, weights: Tensor | None = None
+) -> Tensor:
     """Initial w from known labels that spread through the graph.
 
     Each class is a unit of mass at its labelled samples, which diffuses to their neighbours; a sample's w is its share of
@@ -124,6 +126,8 @@ def propagated(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n
     labels : Tensor of shape (m,)
         Their classes, from 0 to n_clusters - 1.
     n_clusters : int
+    weights : Tensor of shape (m,) or None
+        What share of its class's mass each has; None gives them equal ones.
     """
     alpha = 0.99
     adjacency = neighbour_graph.affinity
@@ -132,9 +136,9 @@ def propagated(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n
     system = sp.eye_array(len(degree)) - alpha * (scale @ adjacency @ scale)
     inside = torch.isin(known, neighbour_graph.members)
     position = torch.searchsorted(neighbour_graph.members, known[inside]).numpy()
-    classes = labels[inside].numpy()
+    classes, shares = labels[inside].numpy(), np.ones(len(position)) if weights is None else weights[inside].numpy()
     mass = np.zeros((len(degree), n_clusters))
-    mass[position, classes] = 1.0 / np.bincount(classes, minlength=n_clusters)[classes]
+    mass[position, classes] = shares / np.bincount(classes, shares, minlength=n_clusters)[classes]
     spread = np.column_stack([cg(system, column, rtol=1e-5, maxiter=300)[0] for column in mass.T])
     w = neighbour_graph.spread(F.normalize(torch.from_numpy(np.maximum(spread, 0.0) + 1e-12).float(), p=1, dim=1))
     return F.normalize(w.square(), p=1, dim=1)

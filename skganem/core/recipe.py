@@ -35,7 +35,7 @@ LEAST = {
 }  # fmt: skip
 TINY, INF = 1e-12, math.inf
 RANGES = {
-    "tol": (0, 1), "e_tol": (0, 1), "e_tol_rows": (0, 1), "e_epsilon": (0, 1), "core": (TINY, 1), "clip": (TINY, INF),
+    "tol": (0, 1), "e_tol": (0, 1), "e_tol_rows": (0, 1), "e_epsilon": (0, 1), "clip": (TINY, INF),
     "decay": (TINY, INF), "sharpening": (TINY, 16), "representation_rate": (TINY, INF), "temperature": (TINY, INF),
     "r1_gamma": (0, INF), "e_averaging": (0, 1), "e_strength": (0, INF), "generated": (0, INF), "consistency": (0, INF),
 }  # fmt: skip
@@ -116,8 +116,6 @@ class Recipe:
     e_epsilon : float or None
         Instead of labels in every batch: at the end of an E-step, train the E-net on the labelled samples until its error
         on them is at most this (Section 5.3). None mixes labelled samples into every batch.
-    core : float
-        The share of each part of the graph, nearest to its centre, whose labels spread to the rest.
     representation_steps : int
         Batches of the self-supervised training of the encoder, which gives the graph its distances (images with an
         augmentation and ``init="graph"`` only).
@@ -161,7 +159,6 @@ class Recipe:
     consistency: float = 1.0
     sharpening: float = 2.0
     e_epsilon: float | None = None
-    core: float = 0.2
     representation_steps: int = 800
     representation_batch_size: int = 256
     representation_rate: float = 4e-3
