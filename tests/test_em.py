@@ -433,6 +433,7 @@ def test_unknown_recipe_field_is_named():
         ({"batch_size": 1}, "batch_size must be an int of 2 or more"),
         ({"n_noise": True}, "n_noise must be an int"),
         ({"tol": 5}, "tol must be a number from 0 to 1"),
+        ({"sharpening": 0}, "sharpening must be a number from 1e-12 to 16"),
         ({"temperature": float("nan")}, "temperature must be a number"),
         ({"sharpening": None}, "sharpening must be a number"),
         ({"learning_rates": 1e-3}, "learning_rates must be three numbers"),
