@@ -13,6 +13,7 @@ import sklearn
 import torch
 
 import skganem
+from skganem.core.runtime import resolve_device, resolve_precision
 
 
 def parser(doc, name, seeds=5):
@@ -43,6 +44,8 @@ def machine():
         "commit": commit(),
         "threads": torch.get_num_threads(),
         "cpu": cpu_name(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "precision_of_images": str(resolve_precision("auto", resolve_device("auto"), (1, 28, 28))).removeprefix("torch."),
         "gpu": gpu,
     }
 
