@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 from data import CLUSTERING, named
 from report import append, machine, over_attributes, parsed, parser, peak_memory, read, table
-from rivals import CLUSTERERS
+from rivals import CLUSTERERS, TAKES_IMAGES
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from skganem import GANEMClustering, clustering_error
@@ -29,7 +29,7 @@ def run(data, method, seed, n_clusters=None, **settings):
     load, k = CLUSTERING[data]
     X, y = load(seed)
     estimator = METHODS[method](n_clusters or k, seed, **settings)
-    X = X if method.startswith("GAN-EM") else X.reshape(len(X), -1).astype(np.float32)
+    X = X if method in TAKES_IMAGES else X.reshape(len(X), -1).astype(np.float32)
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

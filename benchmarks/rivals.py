@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, ClusterMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, ClusterMixin, TransformerMixin
 from sklearn.cluster import HDBSCAN, KMeans, SpectralClustering
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
@@ -14,8 +14,10 @@ from sklearn.svm import SVC
 from skganem.core.augment import ImageWarp
 from skganem.core.data import Scaling, Source, endless_batches
 from skganem.core.losses import e_net_loss
+from skganem.core.model import Layout, Model
 from skganem.core.networks import Classifier, e_net_features
-from skganem.core.representation import warm_cosine
+from skganem.core.recipe import Recipe
+from skganem.core.representation import learn_features, warm_cosine
 from skganem.core.runtime import autocast, resolve_device, resolve_precision, seeded
 
 
@@ -39,6 +41,28 @@ class UMAPHDBSCAN(ClusterMixin, BaseEstimator):
         return self
 
 
+class SimCLR(TransformerMixin, BaseEstimator):
+    """The features of images that GAN-EM's graph begins with, learned in the same way, for others to cluster."""
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def fit_transform(self, X, y=None):
+        """Learn from images (n, h, w) or (n, h, w, c); return their features (n, m), of length 1."""
+        device, recipe, rows = resolve_device("auto"), Recipe(), X.reshape(len(X), -1)
+        shape = image_shape(X)
+        source = Source(rows, shape, Scaling.of(rows, shape), device)
+        model = Model(Layout(shape, 1, recipe.n_noise, recipe.width), recipe.networks, self.seed, device)
+        rng = torch.Generator(device).manual_seed(self.seed)
+        learn_features(model, source, recipe, ImageWarp(), rng, resolve_precision("auto", device, shape))
+        return model.coordinates(source).cpu().numpy()
+
+
+def image_shape(X):
+    """Return (channels, height, width) of images (n, h, w) or (n, h, w, c)."""
+    return (1 if X.ndim == 3 else X.shape[3], *X.shape[1:3])
+
+
 def clustpy(name, k, seed):
     """Return a deep clustering of the package ClustPy, with its defaults, on values from 0 to 1."""
     from clustpy import deep
@@ -58,6 +82,9 @@ CLUSTERERS = {
     "SpectralClustering": lambda k, seed: SpectralClustering(k, affinity="nearest_neighbors", random_state=seed),
     "UMAP + GMM": lambda k, seed: make_pipeline(umap(10, seed), GaussianMixture(k, random_state=seed)),
     "UMAP + HDBSCAN": lambda k, seed: UMAPHDBSCAN(seed),
+    "SimCLR + KMeans": lambda k, seed: make_pipeline(SimCLR(seed), KMeans(k, n_init=10, random_state=seed)),
+    "SimCLR + UMAP + GMM": lambda k, seed: make_pipeline(SimCLR(seed), umap(10, seed), GaussianMixture(k, random_state=seed)),
+    "SimCLR + UMAP + HDBSCAN": lambda k, seed: make_pipeline(SimCLR(seed), UMAPHDBSCAN(seed)),
     "ClustPy DEC": lambda k, seed: clustpy("DEC", k, seed),
     "ClustPy VaDE": lambda k, seed: clustpy("VaDE", k, seed),
 }
@@ -75,7 +102,7 @@ class SupervisedNetwork(ClassifierMixin, BaseEstimator):
         known = y != -1
         self.classes_, codes = np.unique(y[known], return_inverse=True)
         self.device_ = resolve_device(self.device)
-        self.shape_ = (1 if X.ndim == 3 else X.shape[3], *X.shape[1:3])
+        self.shape_ = image_shape(X)
         labels = torch.from_numpy(codes).to(self.device_)
         rows = X[known].reshape(known.sum(), -1)
         self.scaling_ = Scaling.of(rows, self.shape_)
@@ -122,4 +149,4 @@ CLASSIFIERS = {
     "supervised network": SupervisedNetwork,
 }
 #: These take images; the others take rows.
-TAKES_IMAGES = ("GAN-EM", "GAN-EM paper", "supervised network")
+TAKES_IMAGES = ("GAN-EM", "GAN-EM paper", "supervised network", *(name for name in CLUSTERERS if name.startswith("SimCLR")))
