@@ -72,7 +72,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         random_state = check_random_state(self.random_state)
         seeds = [int(random_state.randint(np.iinfo(np.int32).max)) for _ in range(n_init)]
         seeds, checkpoints = self._open_checkpoints(problem, seeds)
-        best = None
+        best, interrupted = None, False
         for start, (seed, checkpoint) in enumerate(zip(seeds, checkpoints, strict=True)):
             task = context.subcontext("init", max_subtasks=problem.recipe.max_iter).call_on_fit_task_begin(estimator=self, X=X)
             try:
@@ -80,15 +80,16 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
             except KeyboardInterrupt:  # before its first iteration
                 if best is None:
                     raise
-                solution = replace(best, end="interrupted")
+                interrupted, solution = True, best
             if best is None or merit(solution) > merit(best):
                 best = solution
+            interrupted |= solution.end == "interrupted"
             so_far = partial(self._attributes, best)
             stop = task.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes=so_far)
-            if stop or solution.end == "interrupted":
+            if stop or interrupted:
                 break
         vars(self).update(self._attributes(best))
-        warn_about(best, solution.end == "interrupted")
+        warn_about(best, interrupted)
         context.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes={})
 
     @property

@@ -270,10 +270,12 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         """Tell how well the clusters fit data that was not seen: higher is better.
 
         The score is the mean silhouette of the samples' predicted clusters, not between the samples themselves but in a
-        diffusion map of their neighbour graph, where groups that overlap little are far apart. With an int as `random_state`,
-        nothing in it but the labels depends on `n_clusters`, so that ``GridSearchCV(GANEMClustering(random_state=0),
-        {"n_clusters": [...]})`` can choose it. It is no likelihood, which a GAN does not have; it compares models of the same
-        data only; and where groups are long and thin, such as two moons, it favours cutting them into shorter pieces.
+        diffusion map of their neighbour graph, where groups that overlap little are far apart. With an int as `random_state`
+        and without restarts, nothing in it but the labels depends on `n_clusters`, so that
+        ``GridSearchCV(GANEMClustering(random_state=0), {"n_clusters": [...]})`` can choose it. (With `n_init` above 1, images
+        have the features of the start that was kept, which may be another one for each number.) It is no likelihood, which a
+        GAN does not have; it compares models of the same data only; and where groups are long and thin, such as two moons, it
+        favours cutting them into shorter pieces.
 
         Parameters
         ----------

@@ -13,6 +13,7 @@ from sklearn.metrics import adjusted_rand_score
 from skganem import GANEMClustering, Recipe, clustering_error
 from skganem.core import em
 from skganem.core.data import Scaling, Source
+from skganem.core.runtime import deterministic
 
 from .conftest import fast_recipe
 
@@ -399,8 +400,9 @@ def test_uniform_w_of_ones_own_is_as_good_as_the_recipes(blobs):
     np.testing.assert_array_equal(own.predict_proba(X), fast(3, init="uniform").fit(X).predict_proba(X))
 
 
-def test_values_too_large_for_their_spread_are_refused():
-    X = 1e160 * np.random.default_rng(0).normal(size=(60, 3))
+@pytest.mark.parametrize("mean", [0, 1e160, 1e308])
+def test_values_too_large_for_their_spread_are_refused(mean):
+    X = mean + 1e160 * np.random.default_rng(0).normal(size=(60, 3))
     with pytest.raises(ValueError, match="their spread is infinite"):
         fast().fit(X)
 
@@ -448,6 +450,18 @@ def test_interrupt_of_a_later_start_keeps_the_earlier_ones(blobs, monkeypatch):
     np.testing.assert_array_equal(model.predict_proba(X), first.predict_proba(X))
 
 
+@pytest.mark.filterwarnings("ignore:Training was interrupted")
+def test_that_training_diverged_is_told_though_a_later_start_was_interrupted(blobs, monkeypatch):
+    ends = iter([em.Divergence, KeyboardInterrupt])
+
+    def fail(training, w):
+        raise next(ends)
+
+    monkeypatch.setattr(em, "m_step", fail)
+    with pytest.warns(ConvergenceWarning, match="diverged in EM iteration 1; the model is not trained"):
+        fast(n_init=2).fit(blobs[0])
+
+
 @pytest.mark.parametrize("dtype", ["uint16", "int32", "uint32", "int64", ">i2", ">f4"])
 def test_kinds_of_numbers_are_equivalent(digits, dtype):
     X = digits[0].reshape(300, 64)
@@ -470,6 +484,36 @@ def test_fits_in_threads_leave_the_global_stream_alone(blobs):
     assert torch.equal(torch.get_rng_state(), before)
     for seed, model in enumerate(models):
         np.testing.assert_array_equal(model.predict_proba(X), fast(random_state=seed).fit(X).predict_proba(X))
+
+
+def test_fits_in_threads_leave_cudnn_alone():
+    """The one that began first ends first: the other's bits must still be the same, and the flags come back at last."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    first, second = deterministic(), deterministic()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert (cudnn.deterministic, cudnn.benchmark) == (True, False)
+    second.__exit__(None, None, None)
+    assert (cudnn.deterministic, cudnn.benchmark) == before
+
+
+@pytest.mark.parametrize("images", [False, True])
+def test_what_torch_was_set_to_does_not_matter(blobs, digits, images):
+    X = digits[0] if images else blobs[0]
+    expected = fast(random_state=0).fit(X)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.no_grad():
+            model = pickle.loads(pickle.dumps(fast(random_state=0).fit(X)))
+            assert torch.get_default_dtype() == torch.float64
+            np.testing.assert_array_equal(model.predict_proba(X), expected.predict_proba(X))
+            for mine, theirs in zip(model.sample(3, random_state=0), expected.sample(3, random_state=0), strict=True):
+                np.testing.assert_array_equal(mine, theirs)
+            assert model.score(X) == expected.score(X)
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_features_that_diverge_are_noticed(digits):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.cluster.vq import ClusterError, kmeans2
 from sklearn.datasets import make_blobs, make_circles, make_moons
 from sklearn.neighbors import NearestNeighbors
 
@@ -31,6 +32,30 @@ def test_a_repeated_point_is_not_its_own_neighbour():
     found = graph.neighbours(X, 5)
     assert found.shape == (30, 5)
     assert (found != torch.arange(30)[:, None]).all()
+
+
+def test_kmeans_of_fewer_distinct_points_than_clusters_has_a_part_for_each():
+    points = np.repeat(np.eye(4), [5, 1, 2, 9], axis=0)
+    labels = graph.kmeans(points, 6, seed=0)
+    assert len(np.unique(labels)) == 4
+    assert all(len(np.unique(labels[(points == point).all(axis=1)])) == 1 for point in np.eye(4))
+
+
+def test_kmeans_never_has_an_empty_cluster_and_leaves_the_warnings_filters_alone(monkeypatch):
+    """They belong to the process, and other threads may be changing them, too."""
+    monkeypatch.setattr("warnings.catch_warnings", None)
+    runs = []
+
+    def emptied(points, k, iter, **details):
+        runs.append(iter)
+        if iter > 1:
+            raise ClusterError
+        return kmeans2(points, k, iter=iter, **details)
+
+    monkeypatch.setattr(graph, "kmeans2", emptied)
+    labels = graph.kmeans(np.random.default_rng(0).normal(size=(50, 2)), 4, seed=0, n_init=3)
+    assert runs == [100, 100, 100, 1]
+    assert len(np.unique(labels)) == 4
 
 
 def test_fewer_points_than_neighbours():

@@ -186,6 +186,15 @@ def test_every_class_has_labels_in_a_small_graph():
         assert torch.bincount(chosen).tolist() == [5, 5, 2]
 
 
+def test_kmeans_sees_large_images_shrunken():
+    X = np.zeros((20, 64, 64), dtype=np.float32)
+    X[:, ::2, ::2], X[:10, 5] = np.random.default_rng(0).normal(size=(20, 1, 1)), 9.0  # a line parts them
+    source = Source(X.reshape(20, -1), (1, 64, 64), Scaling(np.zeros(1), 1.0), CPU)
+    assert initial.pixels(source, torch.arange(20)).shape == (20, 32 * 32)
+    w = initial.kmeans_w(source, 2, 15, 0, torch.Generator().manual_seed(0))
+    assert clustering_error(np.arange(20) < 10, w.argmax(1).numpy()) == 0
+
+
 def test_large_images_are_compared_by_some_32_pixels_a_side():
     assert blurred(torch.randn(2, 3, 130, 97)).shape == (2, 3 * 43 * 32)
     assert blurred(torch.randn(2, 1, 28, 28)).shape == (2, 784)

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy.sparse.csgraph import connected_components
 
-from skganem.core import graph, neighbours
+from skganem import clustering_error
+from skganem.core import graph, initial, neighbours
 from skganem.core.data import Scaling, Source
 from skganem.core.model import Layout, Model
 from skganem.core.networks import DEFAULT_NETWORKS
@@ -20,9 +22,13 @@ class Blind(torch.nn.Module):
         return torch.stack([angle.cos(), angle.sin()], dim=1)
 
 
+def model_of(shape):
+    return Model(Layout(shape, 2, 4, 4), DEFAULT_NETWORKS, 0, CPU)
+
+
 def images_of(X, encoder):
     source = Source(X.reshape(len(X), -1), (1, *X.shape[1:]), Scaling(np.zeros(1), 1.0), CPU)
-    model = Model(Layout(source.shape, 2, 4, 4), DEFAULT_NETWORKS, 0, CPU)
+    model = model_of(source.shape)
     model.encoder = encoder
     return model, source
 
@@ -69,6 +75,44 @@ def test_few_images_have_fewer_neighbours(n):
     assert found.of_all.shape == (n, min(6, n - 1))
     assert all(len(set(row)) == len(row) for row in found.of_all.tolist())
     assert all(links.shape == (n, n) for links in found.affinities_to_cut)
+
+
+def test_copies_of_a_sample_do_not_cut_it_off_from_others():
+    """Two groups of rounded rows, most of which have more copies than neighbours."""
+    rng = np.random.default_rng(0)
+    X = np.round(rng.normal(0, 1, (2000, 2)) + np.repeat([[0, 0], [10, 0]], 1000, axis=0))
+    source = Source(X, (2,), Scaling.of(X, (2,)), CPU)
+    found = neighbours.NeighbourGraph(model_of((2,)), source, 15, 5000, torch.Generator().manual_seed(0))
+    rows = X[found.members.numpy()]
+    assert len(np.unique(rows, axis=0)) == len(rows) == len(np.unique(X, axis=0)) < 100
+    assert (X[found.original.numpy()] == X).all()
+    assert connected_components(found.affinity)[0] == 2
+    assert not (X[found.of_all.numpy()] == X[:, None]).all(axis=2).any()
+    w = initial.partitioned(found, 2, seed=0)
+    assert clustering_error(np.repeat([0, 1], 1000), w.argmax(1).numpy()) == 0
+
+
+def test_few_kinds_of_rows_keep_their_labels():
+    """Each of the seven rows is the others' neighbour, but there are many of each."""
+    X = np.repeat([[0.0, 0], [-0.0, 5], [5, 0], [5, 5], [9, 0], [9, 5], [0, 9]], 30, axis=0)
+    source = Source(X, (2,), Scaling.of(X, (2,)), CPU)
+    found = neighbours.NeighbourGraph(model_of((2,)), source, 6, 5000, torch.Generator().manual_seed(0))
+    assert found.members.tolist() == list(range(0, 210, 30))
+    w = found.spread(torch.eye(7))
+    assert w.argmax(1).tolist() == np.repeat(range(7), 30).tolist()
+    assert w.amax(1).min() > 0.8
+    known = torch.tensor([3, 4, 40, 70])  # copies, two of the same
+    w = initial.propagated(found, known, torch.tensor([0, 1, 1, 2]), 3)
+    assert w[:30, 0].min() > w[:30, 1].max() > w[:30, 2].max()
+    assert w[30:90].argmax(1).tolist() == np.repeat([1, 2], 30).tolist()
+
+
+def test_fewer_kinds_of_rows_than_neighbours_are_parts_of_their_own():
+    X = np.repeat([[0.0, 0], [0, 5], [5, 0]], 30, axis=0)
+    source = Source(X, (2,), Scaling.of(X, (2,)), CPU)
+    found = neighbours.NeighbourGraph(model_of((2,)), source, 6, 5000, torch.Generator().manual_seed(0))
+    assert connected_components(found.affinity)[0] == 3
+    assert clustering_error(np.repeat([0, 1, 2], 30), initial.partitioned(found, 3, seed=0).argmax(1).numpy()) == 0
 
 
 def test_a_candidate_is_taken_once():

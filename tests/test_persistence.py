@@ -395,10 +395,31 @@ def test_functions_are_told_apart_by_what_they_do():
     def dividing(by):
         return lambda x, index, rng: x / by
 
+    def body(by):
+        return lambda shape, width: nn.Sequential(nn.Flatten(), nn.Dropout(by))
+
+    def keyword(by):
+        def change(x, index, rng, *, by=by):
+            return x / by
+
+        return change
+
+    class Change(nn.Module):
+        def __init__(self, by):
+            super().__init__()
+            self._by = by
+
+    long = np.arange(5000)
     kinds = [
         softer, partial(softer, by=2), partial(softer, by=3), Softer(2), Softer(3), Softer(2).__call__, dividing(2),
         dividing(3), lambda x, index, rng: x - 2,
         lambda x, index, rng: x in {"a", "b"}, Recipe(), Recipe(augmentation=dividing(2)),
+        Recipe(networks=Networks(e_net=lambda shape, width: nn.Sequential(nn.Flatten(), nn.Dropout(0.1)))),
+        Recipe(networks=Networks(e_net=lambda shape, width: nn.Sequential(nn.Flatten(), nn.Dropout(0.9)))),
+        Recipe(networks=Networks(e_net=body(0.1))), Recipe(networks=Networks(e_net=body(0.9))), keyword(2), keyword(3),
+        dividing(long), dividing(np.where(long == 2500, 0, long)), dividing(np.array([2, None])), dividing(np.array([3, None])),
+        dividing(torch.tensor(long)), dividing(torch.ones((), dtype=torch.bfloat16)), dividing(torch.zeros(())),
+        Change(2), Change(3), nn.Dropout(0.1), nn.Dropout(0.2),
     ]  # fmt: skip
     assert len({identity(kind) for kind in kinds}) == len(kinds)
     assert identity(dividing(2)) == identity(dividing(2))

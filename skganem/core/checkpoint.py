@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from skganem.core import storage
 from skganem.core.data import Source
@@ -114,17 +114,31 @@ def fingerprint(source: Source, *others: Any) -> str:
     return total.hexdigest()
 
 
-def identity(value: Any, depth: int = 8) -> str:
-    """Describe a value such that another process gives the same description, and another function another one."""
-    inner = partial(identity, depth=depth - 1)
+def identity(value: Any, within: tuple[int, ...] = ()) -> str:
+    """Describe a value such that another process gives the same description, and another function another one.
+
+    `within` has the ids of the values that this one is a part of: a value that contains itself is only named there.
+    """
+    inner = partial(identity, within=(*within, id(value)))
     kind = type(value)
-    if depth == 0 or isinstance(value, type):
+    if id(value) in within or isinstance(value, type):
         named = value if isinstance(value, type) else kind
         return f"{named.__module__}.{named.__qualname__}"
     match value:
         case FunctionType():
             enclosed = [cell.cell_contents for cell in value.__closure__ or ()]
-            return f"{value.__module__}.{value.__qualname__}{inner([value.__code__, value.__defaults__, enclosed])}"
+            parts = [value.__code__, value.__defaults__, value.__kwdefaults__, enclosed]
+            return f"{value.__module__}.{value.__qualname__}{inner(parts)}"
+        case np.ndarray():
+            content = inner(value.tolist()) if value.dtype.hasobject else hashlib.sha256(value.tobytes()).hexdigest()
+            return f"{kind.__name__}{value.dtype}{value.shape}{content}"
+        case Tensor():
+            values = value.detach().cpu().contiguous().flatten().view(torch.uint8)
+            return f"{kind.__name__}{value.dtype}{tuple(value.shape)}{inner(values.numpy())}"
+        case nn.Module():
+            own = {name: part for name, part in vars(value).items() if name not in vars(nn.Module())}
+            weights = [*value.named_parameters(recurse=False), *value.named_buffers(recurse=False)]
+            return inner([kind, own, weights, list(value.named_children())])
         case CodeType():
             return inner([value.co_code.hex(), value.co_names, value.co_consts])
         case MethodType():

@@ -41,7 +41,7 @@ class Scaling:
         """Measure the scaling of `array` (n, d) for samples of `shape`, reading it in chunks."""
         with np.errstate(over="ignore", invalid="ignore"):
             scaling = cls._of_images(array) if is_image(shape) else cls._of_rows(array)
-        if not np.isfinite(scaling.scale):
+        if not (np.isfinite(scaling.scale) and np.isfinite(scaling.offset).all()):
             raise ValueError("X has values so large that their spread is infinite; scale them first.")
         return scaling
 
@@ -56,7 +56,7 @@ class Scaling:
         mean = sum(part.sum(axis=0, dtype=np.float64) for part in _chunks(array)) / len(array)
         spread = sum(np.square(part - mean).sum(axis=0) for part in _chunks(array)) / len(array)
         # A constant feature leaves rounding errors of its mean behind, not variance.
-        varies = spread > (16 * np.finfo(np.float64).eps * np.abs(mean)) ** 2
+        varies = (spread > (16 * np.finfo(np.float64).eps * np.abs(mean)) ** 2) | ~np.isfinite(spread)
         scale = float(np.sqrt(spread[varies].mean())) if varies.any() else 1.0
         return cls(np.asarray(mean), scale)
 
@@ -147,6 +147,12 @@ class Source:
 def kept_in(dtype: np.dtype) -> np.dtype:
     """Return the dtype in which torch keeps values of a NumPy dtype."""
     return KEPT.get(dtype.name, np.dtype(np.float64))
+
+
+def occurrence(labels: Tensor) -> Tensor:
+    """Count for each label (m,) how many of the same came before it."""
+    ordered, order = labels.sort(stable=True)
+    return torch.empty_like(order).scatter_(0, order, torch.arange(len(labels)) - torch.searchsorted(ordered, ordered))
 
 
 def batches(n: int, size: int, rng: torch.Generator) -> list[Tensor]:

@@ -19,7 +19,7 @@ from skganem.core.model import Layout, Model
 from skganem.core.neighbours import NeighbourGraph
 from skganem.core.recipe import Recipe
 from skganem.core.representation import learn_features
-from skganem.core.runtime import borrowed_streams, deterministic
+from skganem.core.runtime import borrowed_streams, deterministic, trainable
 from skganem.core.shapes import is_image
 
 
@@ -131,7 +131,7 @@ def fit(
     model = problem.model or Model(problem.layout, recipe.networks, seeds[0], source.device)
     rng = torch.Generator(source.device).manual_seed(seeds[1])
     state = checkpoint.read() if checkpoint else None
-    with borrowed_streams(seeds[3], source.device), deterministic():
+    with borrowed_streams(seeds[3], source.device), deterministic(), trainable():
         w, neighbours = begin(problem, model, rng, seeds[2], tell) if state is None else (state["w"], state["neighbours"])
         augment = augmentation(problem, neighbours)
         known = (problem.known, problem.labels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from itertools import product
 
@@ -10,7 +9,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 import torch
-from scipy.cluster.vq import kmeans2
+from scipy.cluster.vq import ClusterError, kmeans2
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
@@ -235,13 +234,16 @@ def smallest(graph: sp.csr_array, n_clusters: int) -> float:
 
 
 def kmeans(points: np.ndarray, n_clusters: int, seed: int, n_init: int = 10) -> np.ndarray:
-    """Return the labels (n,) of the best of `n_init` runs of k-means from k-means++."""
-    rng = np.random.default_rng(seed)
-    best, lowest = np.zeros(len(points), dtype=np.int64), np.inf
-    for _ in range(n_init):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # empty clusters: such a run has a higher cost and is not kept
-            centres, labels = kmeans2(points, n_clusters, minit="++", rng=rng, iter=100)
+    """Return the labels (n,) of the best of `n_init` runs of k-means from k-means++; a run with an empty cluster is none."""
+    distinct, best = np.unique(points, axis=0, return_inverse=True)
+    if len(distinct) <= n_clusters:
+        return best
+    rng, lowest = np.random.default_rng(seed), np.inf
+    for n_steps in (*[100] * n_init, 1):  # with one step, no cluster can be empty
+        try:
+            centres, labels = kmeans2(points, n_clusters, minit="++", rng=rng, iter=n_steps, missing="raise")
+        except ClusterError:
+            continue
         cost = float(np.square(points - centres[labels]).sum())
         if cost < lowest:
             best, lowest = labels.astype(np.int64), cost

@@ -17,7 +17,8 @@ from scipy.sparse.linalg import cg
 from torch import Tensor
 
 from skganem.core import graph
-from skganem.core.data import Source
+from skganem.core.data import Source, occurrence
+from skganem.core.model import as_points
 from skganem.core.neighbours import NeighbourGraph, choose
 
 #: Parts into which known labels are divided to tell how well the others foretell them.
@@ -30,15 +31,6 @@ def evenly(known: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
     """Order labelled samples at random, but such that each class comes as early and as often as the others."""
     order = torch.randperm(len(known), generator=rng, device=rng.device).cpu()
     return known[order[occurrence(labels[order]).argsort(stable=True)]]
-
-
-def occurrence(labels: Tensor) -> Tensor:
-    """Count for each label (m,) how many of the same came before it."""
-    turn = torch.empty(len(labels), dtype=torch.long)
-    for label in labels.unique():
-        of_label = (labels == label).nonzero().squeeze(1)
-        turn[of_label] = torch.arange(len(of_label))
-    return turn
 
 
 def matching(w: Tensor, labels: Tensor) -> Tensor:
@@ -134,11 +126,12 @@ def propagated(
     degree = np.maximum(adjacency.sum(axis=1), 1e-12)
     scale = sp.diags_array(degree**-0.5)
     system = sp.eye_array(len(degree)) - alpha * (scale @ adjacency @ scale)
+    known = neighbour_graph.original[known]
     inside = torch.isin(known, neighbour_graph.members)
     position = torch.searchsorted(neighbour_graph.members, known[inside]).numpy()
     classes, shares = labels[inside].numpy(), np.ones(len(position)) if weights is None else weights[inside].numpy()
     mass = np.zeros((len(degree), n_clusters))
-    mass[position, classes] = shares / np.bincount(classes, shares, minlength=n_clusters)[classes]
+    np.add.at(mass, (position, classes), shares / np.bincount(classes, shares, minlength=n_clusters)[classes])
     spread = np.column_stack([cg(system, column, rtol=1e-5, maxiter=300)[0] for column in mass.T])
     w = neighbour_graph.spread(F.normalize(torch.from_numpy(np.maximum(spread, 0.0) + 1e-12).float(), p=1, dim=1))
     return F.normalize(w.square(), p=1, dim=1)
@@ -153,9 +146,13 @@ def random_w(n: int, n_clusters: int, rng: torch.Generator) -> Tensor:
 def kmeans_w(source: Source, n_clusters: int, graph_size: int, seed: int, rng: torch.Generator) -> Tensor:
     """Initial w from k-means on the scaled values, run on at most `graph_size` samples: hard labels."""
     members = choose(len(source), graph_size, rng)
-    points = source.subset(members).batch(slice(None)).flatten(1).cpu()
+    points = pixels(source, members)
     labels = torch.from_numpy(graph.kmeans(points.numpy(), n_clusters, seed))
     centres = torch.stack([points[labels == i].mean(0) if (labels == i).any() else points[0] for i in range(n_clusters)])
-    parts = torch.arange(len(source)).split(8192)
-    near = [graph.nearest(source.subset(part).batch(slice(None)).flatten(1).cpu(), centres, 1)[1] for part in parts]
+    near = [graph.nearest(pixels(source, part), centres, 1)[1] for part in torch.arange(len(source)).split(8192)]
     return F.one_hot(torch.cat(near).squeeze(1), n_clusters).float()
+
+
+def pixels(source: Source, index: Tensor) -> Tensor:
+    """Return the samples at `index` (m,) as rows (m, d) on the CPU; a few at a time are read at full size."""
+    return torch.cat([as_points(source.batch(part)).cpu() for part in index.split(256)])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from skganem.core.data import Source
 from skganem.core.networks import Classifier, Generator, Networks
-from skganem.core.runtime import evaluating, seeded
+from skganem.core.runtime import evaluating, seeded, trainable
 from skganem.core.shapes import Shape, reduction
 
 CPU_CHUNK = 256
@@ -47,7 +47,7 @@ class Model:
         self.layout, self.device = layout, device
         self._networks, self._seed = networks, seed
         shape, n_clusters, width = layout.shape, layout.n_clusters, layout.width
-        with seeded(seed):
+        with seeded(seed), trainable():
             e_body = networks.e_net(shape, width)
             n_features = count_features(e_body, shape)
             self.e_net = Classifier(e_body, n_features, n_clusters, layout.n_components)
@@ -55,9 +55,9 @@ class Model:
             self.discriminator = Classifier(d_body, count_features(d_body, shape), n_clusters + 1)
             body = networks.generator(shape, layout.n_noise + n_clusters, width)
             self.generator = Generator(body, n_clusters, layout.n_noise)
-        check_generator(self.generator, shape)
+            check_generator(self.generator, shape)
         self.encoder: nn.Module | None = None
-        self.phi = torch.full((n_clusters,), 1 / n_clusters, device=device)
+        self.phi = torch.full((n_clusters,), 1 / n_clusters, dtype=torch.float32, device=device)
         self.to(device)
 
     def add_encoder(self) -> tuple[nn.Module, int]:
@@ -70,7 +70,7 @@ class Model:
         """
         channels, *sides = self.layout.shape
         shape = (channels, *(side // reduction(self.layout.shape) for side in sides))
-        with seeded(self._seed):
+        with seeded(self._seed), trainable():
             encoder = self._networks.e_net(shape, self.layout.width)
             n_features = count_features(encoder, shape)
         self.encoder = encoder
@@ -96,7 +96,7 @@ class Model:
 
     def noise(self, n: int, rng: torch.Generator) -> Tensor:
         """Draw z (n, n_noise), uniform in [-1, 1]."""
-        return torch.rand(n, self.layout.n_noise, generator=rng, device=rng.device) * 2 - 1
+        return torch.rand(n, self.layout.n_noise, generator=rng, dtype=torch.float32, device=rng.device) * 2 - 1
 
     @torch.no_grad()
     def sample(self, c: Tensor, rng: torch.Generator) -> Tensor:
@@ -119,7 +119,7 @@ class Model:
         """
         encoder = self.encoder
         if encoder is None:
-            return source.batch(slice(None)).flatten(1)
+            return self.collect(source, as_points)
         return self.collect(source, lambda x: F.normalize(encoder(shrunk(x)), dim=1))
 
     @torch.no_grad()
@@ -173,6 +173,11 @@ def shrunk(x: Tensor) -> Tensor:
     """Shrink large images (n, c, h, w) by averaging squares of pixels: enough to compare them."""
     factor = reduction(x.shape[1:])
     return F.avg_pool2d(x, factor) if factor > 1 else x
+
+
+def as_points(x: Tensor) -> Tensor:
+    """Return samples as rows (n, m); images are shrunken first."""
+    return shrunk(x).flatten(1) if x.dim() == 4 else x
 
 
 def blurred(x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from functools import cached_property
 
+import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
@@ -34,6 +35,9 @@ BLOCK = 256
 class NeighbourGraph:
     """The nearest neighbours of every sample among at most `graph_size` of them.
 
+    Of equal samples, only the first is in the graph: with more copies than neighbours, each would be linked to nothing else.
+    (Not where so few differ that all would be linked to all.)
+
     Parameters
     ----------
     model : Model
@@ -49,6 +53,8 @@ class NeighbourGraph:
     ----------
     members : Tensor of shape (m,)
         Positions in the source of the samples in the graph, ascending.
+    original : Tensor of shape (n,)
+        The member that each sample is a copy of, as a position in the source; or the sample itself.
     of_images : bool
         Whether the samples are images.
     among_members : Tensor of shape (m, k)
@@ -61,7 +67,8 @@ class NeighbourGraph:
         self, model: Model, source: Source, n_neighbors: int, graph_size: int, rng: torch.Generator, keep: Tensor = NONE
     ) -> None:
         n = len(source)
-        self.members, self.of_images = choose(n, graph_size, rng, keep), is_image(source.shape)
+        self.members, self.original, self._copies = distinct(source, choose(n, graph_size, rng, keep), n_neighbors)
+        self.of_images = is_image(source.shape)
         self._seed = 0 if self.of_images else int(torch.randint(2**31, (), generator=rng, device=rng.device))
         inside = source.subset(self.members) if len(self.members) < n else source
         self._search = Points(model, inside) if model.encoder is None else Images(model, inside, n_neighbors)
@@ -72,7 +79,7 @@ class NeighbourGraph:
             for part in torch.arange(n).split(8192):
                 found[part] = self.members[self._search.of(source.subset(part), found.shape[1])]
             found[self.members] = self.of_all
-            self.of_all = found
+            self.of_all = found[self.original]
 
     @cached_property
     def affinity(self) -> sp.csr_array:
@@ -89,13 +96,14 @@ class NeighbourGraph:
         return [graph.affinity(found.numpy()) for found in (self._search.by_features(k), self._search.of_both_kinds(k // 2))]
 
     def spread(self, member_w: Tensor) -> Tensor:
-        """Give every sample the mean w of its neighbours and, where it has one, its own: (m, K) to (n, K)."""
+        """Give each sample the mean w (n, K) of its neighbours and, where it has one, its own (m, K), once for each copy."""
         w = torch.zeros(len(self.of_all), member_w.shape[1])
         w[self.members] = member_w
         total = w.clone()
+        total[self.members] *= self._copies[:, None]
         for column in self.of_all.T:  # one neighbour at a time: all at once would be n_neighbors times as large
             total += w[column]
-        return total / total.sum(dim=1, keepdim=True).clamp_(min=1e-12)
+        return (total / total.sum(dim=1, keepdim=True).clamp_(min=1e-12))[self.original]
 
 
 class Points:
@@ -182,3 +190,28 @@ def choose(n: int, size: int, rng: torch.Generator, keep: Tensor = NONE) -> Tens
     chosen = torch.zeros(n, dtype=torch.bool)
     chosen[torch.cat([keep[: size // 2], order])[:size]] = True
     return chosen.nonzero().squeeze(1)
+
+
+def distinct(source: Source, chosen: Tensor, n_neighbors: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Find which of the `chosen` samples, ascending, are equal; if no more than `n_neighbors` differ, each stands for itself.
+
+    Returns
+    -------
+    members : Tensor of shape (m,)
+        The first of each, ascending.
+    original : Tensor of shape (n,)
+        For each chosen sample the member that it equals; for the others, themselves.
+    copies : Tensor of shape (m,)
+        How often each member was chosen.
+    """
+    rows = np.ascontiguousarray(source.array[chosen.numpy()])
+    if rows.dtype.kind == "f":
+        rows += 0  # which makes 0 of -0
+    keys = rows.view(f"V{rows[0].nbytes}").ravel()
+    _, first, which, copies = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+    original = torch.arange(len(source))
+    if len(first) <= n_neighbors:
+        return chosen, original, torch.ones_like(chosen)
+    original[chosen] = chosen[torch.from_numpy(first[which])]
+    order = first.argsort()
+    return chosen[torch.from_numpy(first[order])], original, torch.from_numpy(copies[order])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,8 +50,8 @@ def resolve_precision(precision: str, device: torch.device, shape: Shape) -> tor
 
 #: Held while initial weights are drawn: fits in other threads draw from the same global stream.
 DRAWING = threading.RLock()
-#: The global streams in use by fits: how many use each, and its state before the first of them.
-BORROWED: dict[torch.device, tuple[int, Tensor]] = {}
+#: The process-wide settings that fits have changed: how many fits, and what each was before the first of them.
+BORROWED: dict[Hashable, tuple[int, Any]] = {}
 
 
 @contextmanager
@@ -61,23 +63,38 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def borrowed_streams(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global streams for a fit, since dropout has no other; the last of the fits in threads restores them."""
+def borrowed(key: Hashable, get: Callable[[], Any], put: Callable[[Any], None], value: Any) -> Iterator[None]:
+    """Give a process-wide setting a value inside the block; the last of the fits in threads puts back what was before."""
     with DRAWING:
-        for stream in streams(device):
-            borrowers, before = BORROWED.get(stream, (0, get_stream(stream)))
-            BORROWED[stream] = borrowers + 1, before
-            set_stream(stream, torch.Generator(stream).manual_seed(seed).get_state())
+        borrowers, before = BORROWED.get(key) or (0, get())
+        BORROWED[key] = borrowers + 1, before
+        put(value)
     try:
         yield
     finally:
         with DRAWING:
-            for stream in streams(device):
-                borrowers, before = BORROWED.pop(stream)
-                if borrowers > 1:
-                    BORROWED[stream] = borrowers - 1, before
-                else:
-                    set_stream(stream, before)
+            borrowers, before = BORROWED.pop(key)
+            if borrowers > 1:
+                BORROWED[key] = borrowers - 1, before
+            else:
+                put(before)
+
+
+@contextmanager
+def borrowed_streams(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global streams for a fit, since dropout has no other."""
+    with ExitStack() as stack:
+        for stream in streams(device):
+            state = torch.Generator(stream).manual_seed(seed).get_state()
+            stack.enter_context(borrowed(stream, partial(get_stream, stream), partial(set_stream, stream), state))
+        yield
+
+
+@contextmanager
+def trainable() -> Iterator[None]:
+    """Have torch make float32 tensors and compute gradients inside the block, whatever the caller has set."""
+    with borrowed("dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32), torch.enable_grad():
+        yield
 
 
 def streams(device: torch.device) -> list[torch.device]:
@@ -98,16 +115,19 @@ def set_stream(device: torch.device, state: Tensor) -> None:
         torch.set_rng_state(state)
 
 
-@contextmanager
-def deterministic() -> Iterator[None]:
+def deterministic() -> AbstractContextManager[None]:
     """Have cuDNN choose, inside the block, among algorithms that always give the same bits."""
-    cudnn = torch.backends.cudnn
-    before = cudnn.deterministic, cudnn.benchmark
-    cudnn.deterministic, cudnn.benchmark = True, False
-    try:
-        yield
-    finally:
-        cudnn.deterministic, cudnn.benchmark = before
+    return borrowed("cudnn", get_cudnn, set_cudnn, (True, False))
+
+
+def get_cudnn() -> tuple[bool, bool]:
+    """Tell whether cuDNN's algorithms must always give the same bits, and whether it may try which is the fastest."""
+    return torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+
+
+def set_cudnn(flags: tuple[bool, bool]) -> None:
+    """Set what `get_cudnn` tells."""
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = flags
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
