@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from scipy.cluster.vq import ClusterError, kmeans2
 from sklearn.datasets import make_blobs, make_circles, make_moons
@@ -130,26 +131,40 @@ def test_an_island_of_two_neighbourhoods_is_no_cluster(weighed):
     assert clustering_error(y[y < 3], labels[y < 3]) < 0.03
 
 
-def test_of_several_partitions_the_one_that_others_agree_with_is_taken(monkeypatch):
-    X, y = make_blobs([100, 100, 100], centers=[[0, 0], [9, 0], [0, 9]], random_state=0)
-    rng = np.random.default_rng(0)
-    by_segments = {2: rng.integers(0, 3, 300), 3: (y + 1) % 3, 4: np.where(np.arange(300) < 9, 0, y)}
-    monkeypatch.setattr(graph, "spectral_parts", lambda *args, **settings: np.where(np.arange(300) > 290, 0, y))
-    monkeypatch.setattr(graph, "joined_parts", lambda links, embedding, segments, *rest: by_segments[segments])
-    assert clustering_error(y, cut(X, 3)) == 0
+def test_cut_is_the_share_of_affinity_between_parts():
+    links = sp.csr_array(np.array([[0, 2, 1, 0], [2, 0, 0, 4], [1, 0, 0, 3], [0, 4, 3, 0]]))
+    assert graph.cut(links, np.array([0, 0, 1, 1])) == 0.5
+    assert graph.cut(links, np.array([1, 0, 1, 0])) == 0.5
+    assert graph.cut(links, np.array([1, 0, 0, 0])) == 0.3
+    assert graph.cut(links, np.array([0, 0, 1, -1])) == 1 / 3
+    assert graph.cut(links, np.array([0, -1, -1, -1])) == 0
 
 
-@pytest.mark.parametrize(("moved", "expected"), [(3, "even"), (30, "joined")])
-def test_even_parts_are_taken_where_both_graphs_have_them(monkeypatch, moved, expected):
-    """All joined parts merge two classes; of the even ones, those of the second graph differ in `moved` points."""
+def test_of_several_partitions_the_one_that_cuts_least_is_taken(monkeypatch):
+    """Even if all others agree on another one; parts of both graphs that are even are not the same."""
+    X, y = make_blobs([150, 100, 50], centers=[[0, 0], [9, 0], [0, 9]], random_state=0)
+    halved = np.where(y == 2, 1, np.where((y == 0) & (X[:, 0] > 0), 2, y))
+    even = iter([halved, np.where(X[:, 1] > 0, halved, (halved + 1) % 3)])
+    monkeypatch.setattr(graph, "spectral_parts", lambda *args, **settings: next(even))
+    monkeypatch.setattr(
+        graph, "joined_parts", lambda links, embedding, segments, *rest: (y + 1) % 3 if segments == 4 else halved
+    )
+    labels, _ = graph.partition([links_of(X, 10), links_of(X, 10)], 3, seed=0, several=True)
+    assert clustering_error(y, labels) == 0
+
+
+@pytest.mark.parametrize(("moved", "least", "expected"), [(3, 0.8, "even"), (30, 0.8, "joined"), (3, 0.7, "joined")])
+def test_even_parts_are_taken_where_both_graphs_have_them(monkeypatch, moved, least, expected):
+    """The even ones of the second graph differ in `moved` points; all joined ones cut `least` as much as the even ones."""
     X, y = make_blobs([100, 100, 100], centers=[[0, 0], [9, 0], [0, 9]], random_state=0)
     even = iter([y, np.where(np.arange(300) < moved, (y + 1) % 3, y)])
-    merged = np.where(y == 2, 1, y)
+    other = np.where(y == 2, 1, np.where((y == 0) & (X[:, 0] > 0), 2, y))
     monkeypatch.setattr(graph, "spectral_parts", lambda *args, **settings: next(even))
-    monkeypatch.setattr(graph, "joined_parts", lambda *args: merged)
+    monkeypatch.setattr(graph, "joined_parts", lambda *args: other)
+    monkeypatch.setattr(graph, "cut", lambda links, labels: least if labels is other else 1.0)
     labels, _ = graph.partition([links_of(X, 10), links_of(X, 15)], 3, seed=0, several=True)
     assert (clustering_error(y, labels) < 0.02) == (expected == "even")
-    assert (labels == merged).all() == (expected == "joined")
+    assert (labels == other).all() == (expected == "joined")
 
 
 def test_centrality_falls_evenly_from_the_median_of_each_part():

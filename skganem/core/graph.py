@@ -19,8 +19,9 @@ BLOCK = 1024
 TIME = 24
 #: Parts that k-means makes of a graph, for each cluster; and those that are tried for several partitions.
 SEGMENTS, TRIED = 3, (2, 3, 4)
-#: Share of the nodes on which even partitions of different graphs agree where clusters are of even size.
-SETTLED = 0.96
+#: Where clusters are of even size, even partitions of different graphs agree on this share of the nodes, and cut at most so
+#: many times as much as the partition that cuts least.
+SETTLED, THICKER = 0.96, 4 / 3
 N_SCORE_NEIGHBORS, N_SCORE_VECTORS = 10, 32
 
 
@@ -120,9 +121,9 @@ def partition(
     k-means in the diffusion map makes parts of even size, which is wrong where clusters differ in size. So it is asked for
     more parts than wanted, which are joined where the graph is thickest. Where a style of a class lies apart, that is wrong
     in turn, and how many parts are joined can decide. With `several`, k-means makes as many parts as wanted, too, and several
-    larger numbers of parts to join, of each graph; of these partitions the one is taken that the others agree with most.
-    Where the even ones of all graphs agree with each other, it is one of those: parts that are even against the data's will
-    are cut at another place in each graph.
+    larger numbers of parts to join, of each graph. Of these partitions the one is taken that cuts the least of all graphs'
+    links. But where the even ones of all graphs agree with each other and cut hardly more, it is one of those, the one that
+    most others are like: parts that are even against the data's will cut through clusters, and at another place in each graph.
 
     Parameters
     ----------
@@ -148,10 +149,14 @@ def partition(
     even = [(embedding, spectral_parts(embedding, n_clusters, seed, n_init=20)) for embedding in embeddings if several]
     tried = product(TRIED if several else (SEGMENTS,), zip(graphs, embeddings, strict=True))
     found = even + [(embedding, joined_parts(graph, embedding, times, n_clusters, seed)) for times, (graph, embedding) in tried]
-    settled = len(even) > 1 and all(agreement(even[0][1], labels) >= SETTLED for _, labels in even[1:])
-    embedding, labels = max(
-        even if settled else found, key=lambda parts: sum(agreement(parts[1], others) for _, others in found)
+    cuts = [sum(cut(graph, labels) for graph in graphs) for _, labels in found]
+    settled = (
+        len(even) > 1
+        and all(agreement(even[0][1], labels) >= SETTLED for _, labels in even[1:])
+        and min(cuts[: len(even)]) <= THICKER * min(cuts)
     )
+    likeness = [sum(agreement(labels, others) for _, others in found) for _, labels in even]
+    embedding, labels = even[int(np.argmax(likeness))] if settled else found[int(np.argmin(cuts))]
     return labels, centrality(embedding, labels)
 
 
@@ -183,6 +188,14 @@ def agreement(first: np.ndarray, second: np.ndarray) -> float:
     shared = np.zeros((first.max() + 1, second.max() + 1))
     np.add.at(shared, (first[placed], second[placed]), 1.0)
     return float(shared[linear_sum_assignment(shared, maximize=True)].sum() / len(first))
+
+
+def cut(graph: sp.csr_array, labels: np.ndarray) -> float:
+    """Return what share of the affinity between nodes that are in parts (n,) is between different ones; -1 is no part."""
+    links = graph.tocoo()
+    first, second = labels[links.row], labels[links.col]
+    placed = (first >= 0) & (second >= 0)
+    return float(links.data[placed & (first != second)].sum() / max(links.data[placed].sum(), 1e-12))
 
 
 def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int) -> np.ndarray:
