@@ -47,15 +47,21 @@ class SimCLR(TransformerMixin, BaseEstimator):
     def __init__(self, seed):
         self.seed = seed
 
-    def fit_transform(self, X, y=None):
-        """Learn from images (n, h, w) or (n, h, w, c); return their features (n, m), of length 1."""
-        device, recipe, rows = resolve_device("auto"), Recipe(), X.reshape(len(X), -1)
-        shape = image_shape(X)
-        source = Source(rows, shape, Scaling.of(rows, shape), device)
-        model = Model(Layout(shape, 1, recipe.n_noise, recipe.width), recipe.networks, self.seed, device)
-        rng = torch.Generator(device).manual_seed(self.seed)
-        learn_features(model, source, recipe, ImageWarp(), rng, resolve_precision("auto", device, shape))
-        return model.coordinates(source).cpu().numpy()
+    def fit(self, X, y=None):
+        """Learn from images (n, h, w) or (n, h, w, c)."""
+        device, recipe, shape = resolve_device("auto"), Recipe(), image_shape(X)
+        self.scaling_ = Scaling.of(X.reshape(len(X), -1), shape)
+        self.model_ = Model(Layout(shape, 1, recipe.n_noise, recipe.width), recipe.networks, self.seed, device)
+        rng, dtype = torch.Generator(device).manual_seed(self.seed), resolve_precision("auto", device, shape)
+        learn_features(self.model_, self._source(X), recipe, ImageWarp(), rng, dtype)
+        return self
+
+    def transform(self, X):
+        """Return the features (n, m) of images, of length 1."""
+        return self.model_.coordinates(self._source(X)).cpu().numpy()
+
+    def _source(self, X):
+        return Source(X.reshape(len(X), -1), self.model_.layout.shape, self.scaling_, self.model_.device)
 
 
 def image_shape(X):
