@@ -9,7 +9,12 @@ from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from skganem import clustering_error
+
+from .conftest import fast_recipe
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -36,6 +41,18 @@ def test_the_ablation_leads_to_the_default(monkeypatch):
     assert changed[:-1] == [set(change) for change in ablation.CHANGES.values()]
     steps = {"max_iter", "tol", "m_epochs", "min_m_steps", "max_m_steps", "e_steps", "batch_size", "e_batch_size"}
     assert changed[-1] == steps | {"learning_rates", "decay", "e_epsilon"}
+
+
+@pytest.mark.parametrize("shape", [(60, 8, 8), (60, 8, 8, 3)])
+def test_features_without_labels_are_clustered(monkeypatch, shape):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    rivals = importlib.import_module("rivals")
+    monkeypatch.setattr(rivals, "Recipe", fast_recipe)
+    X = np.random.default_rng(0).random(shape)
+    X[::2, :, :4] += 1
+    labels = rivals.CLUSTERERS["SimCLR + KMeans"](2, seed=0).fit_predict(X)
+    assert clustering_error(np.arange(60) % 2, labels) == 0
+    assert "SimCLR + KMeans" in rivals.TAKES_IMAGES
 
 
 @pytest.mark.filterwarnings("ignore")
