@@ -96,15 +96,15 @@ def test_few_kinds_of_rows_keep_their_labels():
     """Each of the seven rows is the others' neighbour, but there are many of each."""
     X = np.repeat([[0.0, 0], [-0.0, 5], [5, 0], [5, 5], [9, 0], [9, 5], [0, 9]], 30, axis=0)
     source = Source(X, (2,), Scaling.of(X, (2,)), CPU)
-    found = neighbours.NeighbourGraph(model_of((2,)), source, 6, 5000, torch.Generator().manual_seed(0))
+    found = neighbours.NeighbourGraph(model_of((2,)), source, 5, 5000, torch.Generator().manual_seed(0))
     assert found.members.tolist() == list(range(0, 210, 30))
     w = found.spread(torch.eye(7))
     assert w.argmax(1).tolist() == np.repeat(range(7), 30).tolist()
     assert w.amax(1).min() > 0.8
-    known = torch.tensor([3, 4, 40, 70])  # copies, two of the same
-    w = initial.propagated(found, known, torch.tensor([0, 1, 1, 2]), 3)
-    assert w[:30, 0].min() > w[:30, 1].max() > w[:30, 2].max()
-    assert w[30:90].argmax(1).tolist() == np.repeat([1, 2], 30).tolist()
+    of_copies = initial.propagated(found, torch.tensor([4, 3, 40, 70]), torch.tensor([0, 0, 0, 1]), 2)
+    weights = torch.tensor([2.0, 1.0, 1.0])
+    of_originals = initial.propagated(found, torch.tensor([0, 30, 60]), torch.tensor([0, 0, 1]), 2, weights)
+    torch.testing.assert_close(of_copies, of_originals)
 
 
 def test_fewer_kinds_of_rows_than_neighbours_are_parts_of_their_own():

@@ -6,6 +6,7 @@ float32 tensors.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -147,6 +148,12 @@ class Source:
 def kept_in(dtype: np.dtype) -> np.dtype:
     """Return the dtype in which torch keeps values of a NumPy dtype."""
     return KEPT.get(dtype.name, np.dtype(np.float64))
+
+
+def keys_of(rows: np.ndarray) -> np.ndarray:
+    """Return 16 bytes (n,) for each of `rows` (n, d), the same for equal ones."""
+    rows = np.ascontiguousarray(rows + 0 if rows.dtype.kind == "f" else rows)  # which makes 0 of -0
+    return np.frombuffer(b"".join(hashlib.blake2b(row, digest_size=16).digest() for row in rows), dtype="V16")
 
 
 def occurrence(labels: Tensor) -> Tensor:

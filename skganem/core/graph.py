@@ -9,11 +9,13 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 import torch
-from scipy.cluster.vq import ClusterError, kmeans2
+from scipy.cluster.vq import ClusterError, kmeans2, vq
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from torch import Tensor
+
+from skganem.core.data import keys_of
 
 BLOCK = 1024
 TIME = 24
@@ -248,16 +250,19 @@ def smallest(graph: sp.csr_array, n_clusters: int) -> float:
 
 def kmeans(points: np.ndarray, n_clusters: int, seed: int, n_init: int = 10) -> np.ndarray:
     """Return the labels (n,) of the best of `n_init` runs of k-means from k-means++; a run with an empty cluster is none."""
-    distinct, best = np.unique(points, axis=0, return_inverse=True)
-    if len(distinct) <= n_clusters:
-        return best
-    rng, lowest = np.random.default_rng(seed), np.inf
-    for n_steps in (*[100] * n_init, 1):  # with one step, no cluster can be empty
+    _, first, which = np.unique(keys_of(points), return_index=True, return_inverse=True)
+    if len(first) <= n_clusters:
+        return which
+    rng, best, lowest = np.random.default_rng(seed), None, np.inf
+    for _ in range(n_init):
         try:
-            centres, labels = kmeans2(points, n_clusters, minit="++", rng=rng, iter=n_steps, missing="raise")
+            centres, labels = kmeans2(points, n_clusters, minit="++", rng=rng, iter=100, missing="raise")
         except ClusterError:
             continue
         cost = float(np.square(points - centres[labels]).sum())
         if cost < lowest:
             best, lowest = labels.astype(np.int64), cost
-    return best
+    if best is None:  # the points are hardly more than n_clusters
+        some = np.linspace(0, len(first) - 1, n_clusters).astype(int)
+        best = vq(points, points[np.sort(first)[some]])[0].astype(np.int64)
+    return np.asarray(best)

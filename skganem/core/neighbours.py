@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from skganem.core import graph
-from skganem.core.data import NONE, Source
+from skganem.core.data import NONE, Source, keys_of
 from skganem.core.distortion import distortions
 from skganem.core.embedding import weighed_by_embeddings
 from skganem.core.model import Model, blurred
@@ -67,7 +67,8 @@ class NeighbourGraph:
         self, model: Model, source: Source, n_neighbors: int, graph_size: int, rng: torch.Generator, keep: Tensor = NONE
     ) -> None:
         n = len(source)
-        self.members, self.original, self._copies = distinct(source, choose(n, graph_size, rng, keep), n_neighbors)
+        chosen = choose(n, graph_size, rng, keep)
+        self.members, self.original, self._copies = distinct(source, chosen, n_neighbors)
         self.of_images = is_image(source.shape)
         self._seed = 0 if self.of_images else int(torch.randint(2**31, (), generator=rng, device=rng.device))
         inside = source.subset(self.members) if len(self.members) < n else source
@@ -75,8 +76,9 @@ class NeighbourGraph:
         self.among_members = self._search.among(n_neighbors)
         self.of_all = self.members[self.among_members]
         if len(self.members) < n:
-            found = torch.empty(n, self.of_all.shape[1], dtype=torch.long)
-            for part in torch.arange(n).split(8192):
+            found, others = torch.empty(n, self.of_all.shape[1], dtype=torch.long), torch.ones(n, dtype=torch.bool)
+            others[chosen] = False
+            for part in others.nonzero().squeeze(1).split(8192) if others.any() else ():
                 found[part] = self.members[self._search.of(source.subset(part), found.shape[1])]
             found[self.members] = self.of_all
             self.of_all = found[self.original]
@@ -193,7 +195,7 @@ def choose(n: int, size: int, rng: torch.Generator, keep: Tensor = NONE) -> Tens
 
 
 def distinct(source: Source, chosen: Tensor, n_neighbors: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Find which of the `chosen` samples, ascending, are equal; if no more than `n_neighbors` differ, each stands for itself.
+    """Find which of the `chosen` samples, ascending, are equal; if all that differ would be neighbours, each is itself.
 
     Returns
     -------
@@ -204,13 +206,10 @@ def distinct(source: Source, chosen: Tensor, n_neighbors: int) -> tuple[Tensor, 
     copies : Tensor of shape (m,)
         How often each member was chosen.
     """
-    rows = np.ascontiguousarray(source.array[chosen.numpy()])
-    if rows.dtype.kind == "f":
-        rows += 0  # which makes 0 of -0
-    keys = rows.view(f"V{rows[0].nbytes}").ravel()
+    keys = np.concatenate([keys_of(source.array[part.numpy()]) for part in chosen.split(BLOCK)])
     _, first, which, copies = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
     original = torch.arange(len(source))
-    if len(first) <= n_neighbors:
+    if len(first) <= n_neighbors + 1:
         return chosen, original, torch.ones_like(chosen)
     original[chosen] = chosen[torch.from_numpy(first[which])]
     order = first.argsort()
