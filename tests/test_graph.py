@@ -43,7 +43,7 @@ def test_kmeans_of_fewer_distinct_points_than_clusters_has_a_part_for_each():
 
 
 def test_kmeans_leaves_the_warnings_filters_alone_and_has_no_more_labels_than_clusters(monkeypatch):
-    """The filters belong to the process, and other threads may be changing them, too. One column more than kinds of points."""
+    """The filters belong to the process, and other threads may be changing them, too."""
     monkeypatch.setattr("warnings.catch_warnings", None)
     rng = np.random.default_rng(0)
     points = np.repeat(rng.normal(size=(2, 6)), 20, axis=0) + 1e-12 * rng.normal(size=(40, 6))

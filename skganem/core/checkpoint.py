@@ -136,7 +136,8 @@ def identity(value: Any, within: tuple[int, ...] = ()) -> str:
             values = value.detach().cpu().contiguous().flatten().view(torch.uint8)
             return f"{kind.__name__}{value.dtype}{tuple(value.shape)}{inner(values.numpy())}"
         case nn.Module():
-            own = {name: part for name, part in vars(value).items() if name not in vars(nn.Module())}
+            inherited = vars(nn.Module())
+            own = {name: part for name, part in vars(value).items() if name not in inherited}
             weights = [*value.named_parameters(recurse=False), *value.named_buffers(recurse=False)]
             return inner([kind, own, weights, list(value.named_children())])
         case CodeType():

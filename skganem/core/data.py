@@ -156,12 +156,6 @@ def keys_of(rows: np.ndarray) -> np.ndarray:
     return np.frombuffer(b"".join(hashlib.blake2b(row, digest_size=16).digest() for row in rows), dtype="V16")
 
 
-def occurrence(labels: Tensor) -> Tensor:
-    """Count for each label (m,) how many of the same came before it."""
-    ordered, order = labels.sort(stable=True)
-    return torch.empty_like(order).scatter_(0, order, torch.arange(len(labels)) - torch.searchsorted(ordered, ordered))
-
-
 def batches(n: int, size: int, rng: torch.Generator) -> list[Tensor]:
     """Split a random order of n samples into batches of nearly equal size, about `size` and never a single row."""
     order = torch.randperm(n, generator=rng, device=rng.device)

@@ -157,8 +157,11 @@ def partition(
         and all(agreement(even[0][1], labels) >= SETTLED for _, labels in even[1:])
         and min(cuts[: len(even)]) <= THICKER * min(cuts)
     )
-    likeness = [sum(agreement(labels, others) for _, others in found) for _, labels in even]
-    embedding, labels = even[int(np.argmax(likeness))] if settled else found[int(np.argmin(cuts))]
+    embedding, labels = (
+        max(even, key=lambda parts: sum(agreement(parts[1], others) for _, others in found))
+        if settled
+        else found[int(np.argmin(cuts))]
+    )
     return labels, centrality(embedding, labels)
 
 

@@ -17,7 +17,7 @@ from scipy.sparse.linalg import cg
 from torch import Tensor
 
 from skganem.core import graph
-from skganem.core.data import Source, occurrence
+from skganem.core.data import Source
 from skganem.core.model import as_points
 from skganem.core.neighbours import NeighbourGraph, choose
 
@@ -31,6 +31,12 @@ def evenly(known: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
     """Order labelled samples at random, but such that each class comes as early and as often as the others."""
     order = torch.randperm(len(known), generator=rng, device=rng.device).cpu()
     return known[order[occurrence(labels[order]).argsort(stable=True)]]
+
+
+def occurrence(labels: Tensor) -> Tensor:
+    """Count for each label (m,) how many of the same came before it."""
+    ordered, order = labels.sort(stable=True)
+    return torch.empty_like(order).scatter_(0, order, torch.arange(len(labels)) - torch.searchsorted(ordered, ordered))
 
 
 def matching(w: Tensor, labels: Tensor) -> Tensor:

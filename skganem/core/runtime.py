@@ -92,7 +92,7 @@ def borrowed_streams(seed: int, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def trainable() -> Iterator[None]:
-    """Have torch make float32 tensors and compute gradients inside the block, whatever the caller has set."""
+    """Have torch make float32 tensors and compute gradients inside the block, under any default dtype and `torch.no_grad`."""
     with borrowed("dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32), torch.enable_grad():
         yield
 
