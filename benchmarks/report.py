@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import platform
 import resource
 import subprocess
@@ -30,6 +31,7 @@ def parsed(made):
     """Parse the command line, and set what it says of threads; the seeds become a range."""
     arguments = made.parse_args()
     torch.set_num_threads(arguments.threads)
+    os.environ["NUMBA_NUM_THREADS"] = str(arguments.threads)  # UMAP's numba sets OpenMP's threads, and so torch's, to its own
     arguments.seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     return arguments
 
