@@ -3,7 +3,9 @@ import pytest
 import scipy.sparse as sp
 import torch
 from scipy.cluster.vq import ClusterError
+from scipy.stats import multivariate_normal
 from sklearn.datasets import make_blobs, make_circles, make_moons
+from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from skganem import clustering_error
@@ -18,7 +20,7 @@ def cut(X, k, n_neighbors=15, weighed=False):
     links = links_of(X, n_neighbors)
     if weighed:
         return graph.partition([weighed_by_embeddings(links, seed=0)], k, seed=0)[0]
-    return graph.partition([links], k, seed=0, several=True)[0]
+    return graph.partition([links], k, seed=0, points=X)[0]
 
 
 def test_neighbours_are_those_of_scikit_learn():
@@ -118,13 +120,6 @@ def test_affinity_is_what_two_nodes_share():
     np.testing.assert_allclose(affinity, expected)
 
 
-def test_agreement_matches_parts_one_to_one():
-    first = np.array([0, 0, 0, 1, 1, 2, -1, 2])
-    assert graph.agreement(first, np.array([2, 2, 2, 0, 0, 1, 1, 1])) == 7 / 8
-    assert graph.agreement(first, np.array([0, 0, 0, 0, 0, 0, 0, 0])) == 3 / 8
-    assert graph.agreement(np.array([0, 0, 1, 1]), np.array([0, 1, 2, 2])) == 3 / 4
-
-
 @pytest.mark.parametrize("weighed", [False, True])
 def test_an_island_of_two_neighbourhoods_is_no_cluster(weighed):
     """Three groups that hardly touch, and 25 points far away: with 15 neighbours, chance makes such islands."""
@@ -142,31 +137,58 @@ def test_cut_is_the_share_of_affinity_between_parts():
     assert graph.cut(links, np.array([0, -1, -1, -1])) == 0
 
 
-def test_of_several_partitions_the_one_that_cuts_least_is_taken(monkeypatch):
-    """Even if all others agree on another one; parts of both graphs that are even are not the same."""
+def test_strain_is_that_of_gaussians_with_one_covariance():
+    X, y = make_blobs([60, 30, 10], centers=[[0, 0], [4, 0], [0, 4]], random_state=0)
+    links, further, other = links_of(X, 10), links_of(X, 15), np.where(X[:, 0] > X[:, 0].mean(), 0, y)
+
+    def expected(labels):
+        parts = [X[labels == i] for i in np.unique(labels)]
+        covariance = sum(len(part) * np.cov(part.T, bias=True) for part in parts) / len(X)
+        likelihood = sum(
+            multivariate_normal(part.mean(0), covariance).logpdf(part).sum() + len(part) * np.log(len(part) / len(X))
+            for part in parts
+        )
+        return -2 / len(X) * likelihood + graph.CUT * (graph.cut(links, labels) + graph.cut(further, labels)) / 2
+
+    found = graph.strain([links, further], X, other) - graph.strain([links, further], X, y)
+    np.testing.assert_allclose(found, expected(other) - expected(y), atol=1e-4)
+    with_fragment = np.append(y, -1)
+    np.testing.assert_allclose(
+        graph.strain([sp.block_diag([links, [[0]]], format="csr")], np.vstack([X, [1e3, 1e3]]), with_fragment),
+        graph.strain([links], X, y),
+    )
+
+
+def test_styles_that_lie_apart_are_no_clusters_even_if_to_part_them_cuts_less():
+    """Two styles of a class are apart in the first dimension, in which the other classes vary; these touch in the second."""
+    style, rng = np.repeat(range(4), 100), np.random.default_rng(0)
+    means, spread = np.array([[4, 0], [-4, 0], [0, 8], [0, 13]]), np.array([[1, 1], [1, 1], [4, 1], [4, 1]])
+    X = means[style] + spread[style] * rng.normal(size=(400, 2))
+    links, by_class, by_style = [links_of(X, 10)], np.array([0, 0, 1, 2])[style], np.array([0, 1, 2, 2])[style]
+    assert graph.cut(links[0], by_style) < 0.5 * graph.cut(links[0], by_class)
+    assert graph.strain(links, X, by_class) < graph.strain(links, X, by_style)
+
+
+def test_the_partition_with_the_least_strain_is_taken(monkeypatch):
     X, y = make_blobs([150, 100, 50], centers=[[0, 0], [9, 0], [0, 9]], random_state=0)
     halved = np.where(y == 2, 1, np.where((y == 0) & (X[:, 0] > 0), 2, y))
-    even = iter([halved, np.where(X[:, 1] > 0, halved, (halved + 1) % 3)])
-    monkeypatch.setattr(graph, "spectral_parts", lambda *args, **settings: next(even))
+    monkeypatch.setattr(graph, "spectral_parts", lambda *args, **settings: halved)
     monkeypatch.setattr(
         graph, "joined_parts", lambda links, embedding, segments, *rest: (y + 1) % 3 if segments == 4 else halved
     )
-    labels, _ = graph.partition([links_of(X, 10), links_of(X, 10)], 3, seed=0, several=True)
+    labels, _ = graph.partition([links_of(X, 10), links_of(X, 10)], 3, seed=0, points=X)
     assert clustering_error(y, labels) == 0
 
 
-@pytest.mark.parametrize(("moved", "least", "expected"), [(3, 0.8, "even"), (30, 0.8, "joined"), (3, 0.7, "joined")])
-def test_even_parts_are_taken_where_both_graphs_have_them(monkeypatch, moved, least, expected):
-    """The even ones of the second graph differ in `moved` points; all joined ones cut `least` as much as the even ones."""
-    X, y = make_blobs([100, 100, 100], centers=[[0, 0], [9, 0], [0, 9]], random_state=0)
-    even = iter([y, np.where(np.arange(300) < moved, (y + 1) % 3, y)])
-    other = np.where(y == 2, 1, np.where((y == 0) & (X[:, 0] > 0), 2, y))
-    monkeypatch.setattr(graph, "spectral_parts", lambda *args, **settings: next(even))
-    monkeypatch.setattr(graph, "joined_parts", lambda *args: other)
-    monkeypatch.setattr(graph, "cut", lambda links, labels: least if labels is other else 1.0)
-    labels, _ = graph.partition([links_of(X, 10), links_of(X, 15)], 3, seed=0, several=True)
-    assert (clustering_error(y, labels) < 0.02) == (expected == "even")
-    assert (labels == other).all() == (expected == "joined")
+def test_principal_components_are_where_points_vary_most():
+    X = (
+        np.random.default_rng(0).normal(size=(500, 5))
+        * [5, 0.1, 3, 0.2, 0.3]
+        @ np.linalg.qr(np.arange(25).reshape(5, 5) ** 0.5)[0]
+    )
+    found = graph.principal_components(X + 7, 2)
+    np.testing.assert_allclose(np.abs(found[:, ::-1]), np.abs(PCA(2).fit_transform(X)), atol=1e-6)
+    assert graph.principal_components(X, 9).shape == (500, 5)
 
 
 def test_centrality_falls_evenly_from_the_median_of_each_part():

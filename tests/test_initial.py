@@ -125,8 +125,8 @@ def test_links_between_rows_are_weighed_by_embeddings():
 def test_images_are_cut_several_times_and_rows_once(monkeypatch):
     asked = []
 
-    def partition(graphs, n_clusters, seed, several):
-        asked.append(several)
+    def partition(graphs, n_clusters, seed, points):
+        asked.append(points is not None)
         return np.arange(100) % 2, np.ones(100)
 
     monkeypatch.setattr(initial.graph, "partition", partition)

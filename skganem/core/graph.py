@@ -10,7 +10,6 @@ import scipy.linalg
 import scipy.sparse as sp
 import torch
 from scipy.cluster.vq import ClusterError, kmeans2, vq
-from scipy.optimize import linear_sum_assignment
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from torch import Tensor
@@ -21,9 +20,8 @@ BLOCK = 1024
 TIME = 24
 #: Parts that k-means makes of a graph, for each cluster; and those that are tried for several partitions.
 SEGMENTS, TRIED = 3, (2, 3, 4)
-#: Where clusters are of even size, even partitions of different graphs agree on this share of the nodes, and cut at most so
-#: many times as much as the partition that cuts least.
-SETTLED, THICKER = 0.96, 4 / 3
+#: What share of the links is cut counts so many times, beside -2/n times the log-likelihood, where partitions are judged.
+CUT = 30
 N_SCORE_NEIGHBORS, N_SCORE_VECTORS = 10, 32
 
 
@@ -116,25 +114,24 @@ def leading_eigenpairs(matrix: sp.csr_array, k: int, seed: int) -> tuple[np.ndar
 
 
 def partition(
-    graphs: Sequence[sp.csr_array], n_clusters: int, seed: int, several: bool = False
+    graphs: Sequence[sp.csr_array], n_clusters: int, seed: int, points: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut a neighbour graph into parts by spectral clustering.
 
     k-means in the diffusion map makes parts of even size, which is wrong where clusters differ in size. So it is asked for
     more parts than wanted, which are joined where the graph is thickest. Where a style of a class lies apart, that is wrong
-    in turn, and how many parts are joined can decide. With `several`, k-means makes as many parts as wanted, too, and several
-    larger numbers of parts to join, of each graph. Of these partitions the one is taken that cuts the least of all graphs'
-    links. But where the even ones of all graphs agree with each other and cut hardly more, it is one of those, the one that
-    most others are like: parts that are even against the data's will cut through clusters, and at another place in each graph.
+    in turn, and how many parts are joined can decide. With `points`, k-means makes as many parts as wanted, too, and several
+    larger numbers of parts to join, of each graph; and that partition is taken which explains the points best and cuts few
+    links (`strain`).
 
     Parameters
     ----------
     graphs : sequence of sparse arrays of shape (n, n)
-        One, or with `several` more than one of the same nodes.
+        One, or with `points` one or more of the same nodes.
     n_clusters : int
     seed : int
-    several : bool
-        Whether to make several partitions.
+    points : ndarray of shape (n, d) or None
+        The features of the nodes.
 
     Returns
     -------
@@ -148,21 +145,41 @@ def partition(
     if n_clusters == 1:
         return np.zeros(n, dtype=np.int64), np.ones(n)
     embeddings = [diffusion_map(graph, min(2 * n_clusters, n), seed) for graph in graphs]
-    even = [(embedding, spectral_parts(embedding, n_clusters, seed, n_init=20)) for embedding in embeddings if several]
-    tried = product(TRIED if several else (SEGMENTS,), zip(graphs, embeddings, strict=True))
-    found = even + [(embedding, joined_parts(graph, embedding, times, n_clusters, seed)) for times, (graph, embedding) in tried]
-    cuts = [sum(cut(graph, labels) for graph in graphs) for _, labels in found]
-    settled = (
-        len(even) > 1
-        and all(agreement(even[0][1], labels) >= SETTLED for _, labels in even[1:])
-        and min(cuts[: len(even)]) <= THICKER * min(cuts)
-    )
-    embedding, labels = (
-        max(even, key=lambda parts: sum(agreement(parts[1], others) for _, others in found))
-        if settled
-        else found[int(np.argmin(cuts))]
-    )
+    if points is None:
+        labels = joined_parts(graphs[0], embeddings[0], SEGMENTS, n_clusters, seed)
+        return labels, centrality(embeddings[0], labels)
+    found = [(embedding, spectral_parts(embedding, n_clusters, seed, n_init=20)) for embedding in embeddings]
+    tried = product(TRIED, zip(graphs, embeddings, strict=True))
+    found += [(embedding, joined_parts(graph, embedding, times, n_clusters, seed)) for times, (graph, embedding) in tried]
+    components = principal_components(points, 2 * n_clusters)
+    embedding, labels = min(found, key=lambda parts: strain(graphs, components, parts[1]))
     return labels, centrality(embedding, labels)
+
+
+def strain(graphs: Sequence[sp.csr_array], points: np.ndarray, labels: np.ndarray) -> float:
+    """Return how badly a partition (n,) fits: -2/n times the log-likelihood of points (n, m), and a little for what it cuts.
+
+    The points are taken for those of Gaussians with one covariance, weighted by their sizes (Symons 1981). Styles of a class
+    lie apart in ways in which other classes vary, too, and so in which the covariance is large; classes do not. And where
+    classes differ in size, the links tell a class from half of a larger one.
+    """
+    placed = labels >= 0
+    inside = points[placed]
+    _, part, sizes = np.unique(labels[placed], return_inverse=True, return_counts=True)
+    member = sp.csr_array((np.ones(len(part)), (np.arange(len(part)), part)))
+    means = np.asarray(member.T @ inside) / sizes[:, None]
+    floor = 1e-6 * max(float(inside.var(axis=0).mean()), 1e-12)
+    within = np.atleast_2d(np.cov((inside - means[part]).T, bias=True)) + floor * np.eye(points.shape[1])
+    shares = sizes / len(part)
+    share_cut = sum(cut(graph, labels) for graph in graphs) / len(graphs)
+    return float(np.linalg.slogdet(within)[1] - 2 * shares @ np.log(shares)) + CUT * share_cut
+
+
+def principal_components(points: np.ndarray, n_components: int) -> np.ndarray:
+    """Return at most so many coordinates (n, m) of points (n, d): along the directions in which they vary most."""
+    centred, d = points - points.mean(axis=0), points.shape[1]
+    directions = scipy.linalg.eigh(centred.T @ centred, subset_by_index=(max(0, d - n_components), d - 1))[1]
+    return np.asarray(centred @ directions)
 
 
 def centrality(embedding: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -185,14 +202,6 @@ def spectral_parts(embedding: np.ndarray, n_parts: int, seed: int, n_init: int) 
 def joined_parts(graph: sp.csr_array, embedding: np.ndarray, segments: int, n_clusters: int, seed: int) -> np.ndarray:
     """Return `n_clusters` parts (n,) of a graph, joined from `segments` times as many of its diffusion map (n, m)."""
     return joined(graph, spectral_parts(embedding, segments * n_clusters, seed, n_init=5), n_clusters)
-
-
-def agreement(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the share of nodes on which two partitions (n,) agree, their parts matched one to one; -1 is no part."""
-    placed = (first >= 0) & (second >= 0)
-    shared = np.zeros((first.max() + 1, second.max() + 1))
-    np.add.at(shared, (first[placed], second[placed]), 1.0)
-    return float(shared[linear_sum_assignment(shared, maximize=True)].sum() / len(first))
 
 
 def cut(graph: sp.csr_array, labels: np.ndarray) -> float:

@@ -63,7 +63,7 @@ def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int) -> 
         return torch.ones(len(neighbour_graph.of_all), 1)
     labels, centrality = (
         torch.from_numpy(found)
-        for found in graph.partition(neighbour_graph.affinities_to_cut, n_clusters, seed, neighbour_graph.of_images)
+        for found in graph.partition(neighbour_graph.affinities_to_cut, n_clusters, seed, neighbour_graph.features)
     )
     placed = labels >= 0
     return propagated(neighbour_graph, neighbour_graph.members[placed], labels[placed], n_clusters, centrality[placed])

@@ -97,6 +97,11 @@ class NeighbourGraph:
         k = self.among_members.shape[1]
         return [graph.affinity(found.numpy()) for found in (self._search.by_features(k), self._search.of_both_kinds(k // 2))]
 
+    @property
+    def features(self) -> np.ndarray | None:
+        """The points (m, d) between which images are near each other by features, by which their partitions are judged."""
+        return self._search.features.cpu().double().numpy() if self.of_images else None
+
     def spread(self, member_w: Tensor) -> Tensor:
         """Give each sample the mean w (n, K) of its neighbours and, where it has one, its own (m, K), once for each copy."""
         w = torch.zeros(len(self.of_all), member_w.shape[1])
