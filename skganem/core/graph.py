@@ -21,7 +21,7 @@ TIME = 24
 #: Parts that k-means makes of a graph, for each cluster; and those that are tried for several partitions.
 SEGMENTS, TRIED = 3, (2, 3, 4)
 #: What share of the links is cut counts so many times, beside -2/n times the log-likelihood, where partitions are judged.
-CUT = 30
+CUT = 45
 N_SCORE_NEIGHBORS, N_SCORE_VECTORS = 10, 32
 
 
@@ -151,7 +151,7 @@ def partition(
     found = [(embedding, spectral_parts(embedding, n_clusters, seed, n_init=20)) for embedding in embeddings]
     tried = product(TRIED, zip(graphs, embeddings, strict=True))
     found += [(embedding, joined_parts(graph, embedding, times, n_clusters, seed)) for times, (graph, embedding) in tried]
-    components = principal_components(points, 2 * n_clusters)
+    components = principal_components(points, 3 * n_clusters // 2)
     embedding, labels = min(found, key=lambda parts: strain(graphs, components, parts[1]))
     return labels, centrality(embedding, labels)
 
