@@ -122,21 +122,23 @@ def test_links_between_rows_are_weighed_by_embeddings():
     assert ratio[between].mean() < 0.7 * ratio[~between].mean()
 
 
-def test_images_are_cut_several_times_and_rows_once(monkeypatch):
+def test_partitions_are_judged_by_the_features_of_an_encoder(monkeypatch):
+    """Two graphs of images, and one of rows or where there is no encoder."""
     asked = []
 
     def partition(graphs, n_clusters, seed, points):
-        asked.append(points is not None)
+        asked.append((len(graphs), points is not None and points.shape))
         return np.arange(100) % 2, np.ones(100)
 
     monkeypatch.setattr(initial.graph, "partition", partition)
     images = np.random.default_rng(0).normal(size=(100, 64)).astype(np.float32)
-    for shape in ((64,), (1, 8, 8)):
+    for shape, encoder in (((64,), None), ((1, 8, 8), None), ((1, 8, 8), Brightness())):
         source, layout = Source(images, shape, Scaling.of(images, shape), CPU), Layout(shape, 2, 4, 4)
         model = Model(layout, DEFAULT_NETWORKS, 0, CPU)
+        model.encoder = encoder
         graph = neighbours.NeighbourGraph(model, source, 10, 500, torch.Generator().manual_seed(0))
         initial.partitioned(graph, 2, seed=0)
-    assert asked == [False, True]
+    assert asked == [(1, False), (1, False), (2, (100, 2))]
 
 
 def test_one_cluster():

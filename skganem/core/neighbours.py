@@ -99,8 +99,8 @@ class NeighbourGraph:
 
     @property
     def features(self) -> np.ndarray | None:
-        """The points (m, d) between which images are near each other by features, by which their partitions are judged."""
-        return self._search.features.cpu().double().numpy() if self.of_images else None
+        """The encoder's features (m, d) of the members, by which partitions are judged; None where there is no encoder."""
+        return self._search.features.cpu().double().numpy() if isinstance(self._search, Images) else None
 
     def spread(self, member_w: Tensor) -> Tensor:
         """Give each sample the mean w (n, K) of its neighbours and, where it has one, its own (m, K), once for each copy."""
