@@ -166,8 +166,7 @@ def strain(graphs: Sequence[sp.csr_array], points: np.ndarray, labels: np.ndarra
     placed = labels >= 0
     inside = points[placed]
     _, part, sizes = np.unique(labels[placed], return_inverse=True, return_counts=True)
-    member = sp.csr_array((np.ones(len(part)), (np.arange(len(part)), part)))
-    means = np.asarray(member.T @ inside) / sizes[:, None]
+    means = np.stack([inside[part == i].mean(axis=0) for i in range(len(sizes))])
     floor = 1e-6 * max(float(inside.var(axis=0).mean()), 1e-12)
     within = np.atleast_2d(np.cov((inside - means[part]).T, bias=True)) + floor * np.eye(points.shape[1])
     shares = sizes / len(part)
