@@ -20,7 +20,7 @@ def cut(X, k, n_neighbors=15, weighed=False):
     links = links_of(X, n_neighbors)
     if weighed:
         return graph.partition([weighed_by_embeddings(links, seed=0)], k, seed=0)[0]
-    return graph.partition([links], k, seed=0, points=X)[0]
+    return graph.partition([links], k, seed=0, features=X)[0]
 
 
 def test_neighbours_are_those_of_scikit_learn():
@@ -152,32 +152,65 @@ def test_strain_is_that_of_gaussians_with_one_covariance():
 
     found = graph.strain([links, further], X, other) - graph.strain([links, further], X, y)
     np.testing.assert_allclose(found, expected(other) - expected(y), atol=1e-4)
-    with_fragment = np.append(y, -1)
-    np.testing.assert_allclose(
-        graph.strain([sp.block_diag([links, [[0]]], format="csr")], np.vstack([X, [1e3, 1e3]]), with_fragment),
-        graph.strain([links], X, y),
-    )
+
+
+def test_a_partition_that_leaves_nodes_out_is_under_more_strain():
+    X, y = make_blobs([100, 100, 100], centers=[[0, 0], [6, 0], [0, 6]], random_state=0)
+    links = [links_of(X, 10)]
+    outlying = np.linalg.norm(X - np.array([[0, 0], [6, 0], [0, 6]])[y], axis=1) > 1.5
+    assert graph.strain(links, X, np.where(outlying, -1, y)) > graph.strain(links, X, y)
+
+
+STYLE = np.repeat(range(4), 100)
+BY_CLASS, BY_STYLE = np.array([0, 0, 1, 2])[STYLE], np.array([0, 1, 2, 2])[STYLE]
+
+
+def styles():
+    """Return points: styles of a class are apart in a dimension in which the other classes vary; these touch in the other."""
+    means, spread = np.array([[4, 0], [-4, 0], [0, 8], [0, 13]]), np.array([[1, 1], [1, 1], [4, 1], [4, 1]])
+    return means[STYLE] + spread[STYLE] * np.random.default_rng(0).normal(size=(400, 2))
 
 
 def test_styles_that_lie_apart_are_no_clusters_even_if_to_part_them_cuts_less():
-    """Two styles of a class are apart in the first dimension, in which the other classes vary; these touch in the second."""
-    style, rng = np.repeat(range(4), 100), np.random.default_rng(0)
-    means, spread = np.array([[4, 0], [-4, 0], [0, 8], [0, 13]]), np.array([[1, 1], [1, 1], [4, 1], [4, 1]])
-    X = means[style] + spread[style] * rng.normal(size=(400, 2))
-    links, by_class, by_style = [links_of(X, 10)], np.array([0, 0, 1, 2])[style], np.array([0, 1, 2, 2])[style]
-    assert graph.cut(links[0], by_style) < 0.5 * graph.cut(links[0], by_class)
-    assert graph.strain(links, X, by_class) < graph.strain(links, X, by_style)
+    links = [links_of(styles(), 10)]
+    assert graph.cut(links[0], BY_STYLE) < 0.5 * graph.cut(links[0], BY_CLASS)
+    assert graph.strain(links, styles(), BY_CLASS) < graph.strain(links, styles(), BY_STYLE)
 
 
-def test_the_partition_with_the_least_strain_is_taken(monkeypatch):
-    X, y = make_blobs([150, 100, 50], centers=[[0, 0], [9, 0], [0, 9]], random_state=0)
-    halved = np.where(y == 2, 1, np.where((y == 0) & (X[:, 0] > 0), 2, y))
-    monkeypatch.setattr(graph, "spectral_parts", lambda *args, **settings: halved)
-    monkeypatch.setattr(
-        graph, "joined_parts", lambda links, embedding, segments, *rest: (y + 1) % 3 if segments == 4 else halved
-    )
-    labels, _ = graph.partition([links_of(X, 10), links_of(X, 10)], 3, seed=0, points=X)
-    assert clustering_error(y, labels) == 0
+def test_halves_of_a_large_cluster_are_no_clusters_even_if_they_are_likelier(monkeypatch):
+    """The large one has the shape of a dumbbell; the small one lies beside its middle, and is halved with it."""
+    rng = np.random.default_rng(0)
+    large = np.r_[rng.normal(-4, 1, 300), rng.normal(4, 1, 300), rng.uniform(-4, 4, 40)]
+    X = np.r_[np.c_[large, rng.normal(size=640)], np.c_[rng.normal(0, 1, 30), rng.normal(6, 1, 30)]]
+    links, y = [links_of(X, 10)], np.repeat([0, 1], [640, 30])
+    halves = (X[:, 0] > 0).astype(int)
+    assert graph.strain(links, X, y) < graph.strain(links, X, halves)
+    monkeypatch.setattr(graph, "CUT", 0)
+    assert graph.strain(links, X, y) > graph.strain(links, X, halves)
+
+
+def test_the_partition_with_the_least_strain_is_taken_and_its_centrality(monkeypatch):
+    X = styles()
+    maps = iter([X + 100, X])
+    monkeypatch.setattr(graph, "diffusion_map", lambda *args: next(maps))
+    monkeypatch.setattr(graph, "spectral_parts", lambda *args, **settings: BY_STYLE)
+
+    def joined_parts(links, embedding, segments, *rest):
+        return BY_CLASS if segments == 4 and embedding.mean() < 50 else BY_STYLE
+
+    monkeypatch.setattr(graph, "joined_parts", joined_parts)
+    monkeypatch.setattr(graph, "centrality", lambda embedding, labels: (embedding.mean() < 50, labels))
+    labels, (of_the_second_map, ranked) = graph.partition([links_of(X, 10), links_of(X, 15)], 3, seed=0, features=X)
+    np.testing.assert_array_equal(labels, BY_CLASS)
+    assert of_the_second_map
+    assert ranked is labels
+
+
+def test_partitions_are_judged_by_half_as_many_components_again_as_clusters(monkeypatch):
+    X, shapes = np.random.default_rng(0).normal(size=(100, 20)), set()
+    monkeypatch.setattr(graph, "strain", lambda graphs, points, labels: shapes.add(points.shape) or 0)
+    graph.partition([links_of(X, 10)], 4, seed=0, features=X)
+    assert shapes == {(100, 6)}
 
 
 def test_principal_components_are_where_points_vary_most():
@@ -189,6 +222,7 @@ def test_principal_components_are_where_points_vary_most():
     found = graph.principal_components(X + 7, 2)
     np.testing.assert_allclose(np.abs(found[:, ::-1]), np.abs(PCA(2).fit_transform(X)), atol=1e-6)
     assert graph.principal_components(X, 9).shape == (500, 5)
+    assert graph.principal_components(X[:3], 4).shape == (3, 4)
 
 
 def test_centrality_falls_evenly_from_the_median_of_each_part():

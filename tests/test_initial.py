@@ -122,13 +122,13 @@ def test_links_between_rows_are_weighed_by_embeddings():
     assert ratio[between].mean() < 0.7 * ratio[~between].mean()
 
 
-def test_partitions_are_judged_by_the_features_of_an_encoder(monkeypatch):
+def test_partitions_are_judged_by_the_members_features(monkeypatch):
     """Two graphs of images, and one of rows or where there is no encoder."""
     asked = []
 
-    def partition(graphs, n_clusters, seed, points):
-        asked.append((len(graphs), points is not None and points.shape))
-        return np.arange(100) % 2, np.ones(100)
+    def partition(graphs, n_clusters, seed, features):
+        asked.append((len(graphs), features))
+        return np.arange(60) % 2, np.ones(60)
 
     monkeypatch.setattr(initial.graph, "partition", partition)
     images = np.random.default_rng(0).normal(size=(100, 64)).astype(np.float32)
@@ -136,9 +136,10 @@ def test_partitions_are_judged_by_the_features_of_an_encoder(monkeypatch):
         source, layout = Source(images, shape, Scaling.of(images, shape), CPU), Layout(shape, 2, 4, 4)
         model = Model(layout, DEFAULT_NETWORKS, 0, CPU)
         model.encoder = encoder
-        graph = neighbours.NeighbourGraph(model, source, 10, 500, torch.Generator().manual_seed(0))
+        graph = neighbours.NeighbourGraph(model, source, 10, 60, torch.Generator().manual_seed(0))
         initial.partitioned(graph, 2, seed=0)
-    assert asked == [(1, False), (1, False), (2, (100, 2))]
+    assert [(n, features is None) for n, features in asked] == [(1, True), (1, True), (2, False)]
+    np.testing.assert_allclose(asked[2][1], model.coordinates(source)[graph.members].numpy(), rtol=1e-5)
 
 
 def test_one_cluster():

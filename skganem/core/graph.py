@@ -20,8 +20,9 @@ BLOCK = 1024
 TIME = 24
 #: Parts that k-means makes of a graph, for each cluster; and those that are tried for several partitions.
 SEGMENTS, TRIED = 3, (2, 3, 4)
-#: What share of the links is cut counts so many times, beside -2/n times the log-likelihood, where partitions are judged.
-CUT = 45
+#: For judging partitions: principal components of the features for each cluster, and the weight of the share of links that is
+#: cut beside -2/n times the log-likelihood.
+COMPONENTS, CUT = 1.5, 45
 N_SCORE_NEIGHBORS, N_SCORE_VECTORS = 10, 32
 
 
@@ -114,24 +115,24 @@ def leading_eigenpairs(matrix: sp.csr_array, k: int, seed: int) -> tuple[np.ndar
 
 
 def partition(
-    graphs: Sequence[sp.csr_array], n_clusters: int, seed: int, points: np.ndarray | None = None
+    graphs: Sequence[sp.csr_array], n_clusters: int, seed: int, features: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut a neighbour graph into parts by spectral clustering.
 
     k-means in the diffusion map makes parts of even size, which is wrong where clusters differ in size. So it is asked for
     more parts than wanted, which are joined where the graph is thickest. Where a style of a class lies apart, that is wrong
-    in turn, and how many parts are joined can decide. With `points`, k-means makes as many parts as wanted, too, and several
-    larger numbers of parts to join, of each graph; and that partition is taken which explains the points best and cuts few
-    links (`strain`).
+    in turn, and how many parts are joined can decide. With `features`, k-means makes as many parts as wanted, too, and several
+    larger numbers of parts to join, of each graph; and that partition is taken under which the features' principal components
+    are likely and few links are cut (`strain`).
 
     Parameters
     ----------
     graphs : sequence of sparse arrays of shape (n, n)
-        One, or with `points` one or more of the same nodes.
+        One, or with `features` one or more of the same nodes.
     n_clusters : int
     seed : int
-    points : ndarray of shape (n, d) or None
-        The features of the nodes.
+    features : ndarray of shape (n, d) or None
+        Of the nodes.
 
     Returns
     -------
@@ -145,31 +146,30 @@ def partition(
     if n_clusters == 1:
         return np.zeros(n, dtype=np.int64), np.ones(n)
     embeddings = [diffusion_map(graph, min(2 * n_clusters, n), seed) for graph in graphs]
-    if points is None:
+    if features is None:
         labels = joined_parts(graphs[0], embeddings[0], SEGMENTS, n_clusters, seed)
         return labels, centrality(embeddings[0], labels)
     found = [(embedding, spectral_parts(embedding, n_clusters, seed, n_init=20)) for embedding in embeddings]
     tried = product(TRIED, zip(graphs, embeddings, strict=True))
     found += [(embedding, joined_parts(graph, embedding, times, n_clusters, seed)) for times, (graph, embedding) in tried]
-    components = principal_components(points, 3 * n_clusters // 2)
-    embedding, labels = min(found, key=lambda parts: strain(graphs, components, parts[1]))
+    points = principal_components(features, int(COMPONENTS * n_clusters))
+    embedding, labels = min(found, key=lambda parts: strain(graphs, points, parts[1]))
     return labels, centrality(embedding, labels)
 
 
 def strain(graphs: Sequence[sp.csr_array], points: np.ndarray, labels: np.ndarray) -> float:
-    """Return how badly a partition (n,) fits: -2/n times the log-likelihood of points (n, m), and a little for what it cuts.
+    """Return how badly a partition (n,) fits: -2/n times the log-likelihood of points (n, m), plus `CUT` times what it cuts.
 
-    The points are taken for those of Gaussians with one covariance, weighted by their sizes (Symons 1981). Styles of a class
-    lie apart in ways in which other classes vary, too, and so in which the covariance is large; classes do not. And where
-    classes differ in size, the links tell a class from half of a larger one.
+    The points are taken for those of Gaussians with one covariance, weighted by their sizes (Symons 1981); constants are left
+    out, and nodes without a part count as one more. Styles of a class lie apart in ways in which other classes vary, too, and
+    so in which the covariance is large; classes do not. And where classes differ in size, the links tell a class from half of
+    a larger one.
     """
-    placed = labels >= 0
-    inside = points[placed]
-    _, part, sizes = np.unique(labels[placed], return_inverse=True, return_counts=True)
-    means = np.stack([inside[part == i].mean(axis=0) for i in range(len(sizes))])
-    floor = 1e-6 * max(float(inside.var(axis=0).mean()), 1e-12)
-    within = np.atleast_2d(np.cov((inside - means[part]).T, bias=True)) + floor * np.eye(points.shape[1])
-    shares = sizes / len(part)
+    _, part, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    means = np.stack([points[part == i].mean(axis=0) for i in range(len(sizes))])
+    floor = 1e-6 * max(float(points.var(axis=0).mean()), 1e-12)
+    within = np.atleast_2d(np.cov((points - means[part]).T, bias=True)) + floor * np.eye(points.shape[1])
+    shares = sizes / len(labels)
     share_cut = sum(cut(graph, labels) for graph in graphs) / len(graphs)
     return float(np.linalg.slogdet(within)[1] - 2 * shares @ np.log(shares)) + CUT * share_cut
 

@@ -2,8 +2,8 @@
 
 With uniform w only the networks' random weights break the symmetry between the K clusters, and the seed decides what is
 found. The default, "graph", starts from the data instead: samples and their nearest neighbours form a graph
-(`core.neighbours`), which is cut into K parts where it is thinnest (spectral clustering), or through which known labels
-spread. Where known labels show that the graph says hardly anything of the classes, w is uniform after all (`from_labels`).
+(`core.neighbours`), which is cut into K parts (spectral clustering), or through which known labels spread. Where known labels
+show that the graph says hardly anything of the classes, w is uniform after all (`from_labels`).
 """
 
 from __future__ import annotations
