@@ -176,8 +176,8 @@ def strain(graphs: Sequence[sp.csr_array], points: np.ndarray, labels: np.ndarra
 
 def principal_components(points: np.ndarray, n_components: int) -> np.ndarray:
     """Return at most so many coordinates (n, m) of points (n, d): along the directions in which they vary most."""
-    centred, d = points - points.mean(axis=0), points.shape[1]
-    directions = scipy.linalg.eigh(centred.T @ centred, subset_by_index=(max(0, d - n_components), d - 1))[1]
+    centred = points - points.mean(axis=0)
+    _, directions = leading_eigenpairs(sp.csr_array(centred.T @ centred), min(n_components, points.shape[1]), seed=0)
     return np.asarray(centred @ directions)
 
 
