@@ -19,12 +19,14 @@ from sklearn.utils.validation import check_is_fitted
 from skganem._callbacks import CallbackSupportMixin
 from skganem._input import as_rows, network_shape
 from skganem.core import storage
+from skganem.core.augment import ImageWarp
 from skganem.core.checkpoint import Checkpoint, identity
 from skganem.core.data import Scaling, Source
 from skganem.core.fit import Problem, Solution, fit
 from skganem.core.model import Layout, Model
 from skganem.core.recipe import RECIPES, Recipe
 from skganem.core.runtime import resolve_device, resolve_precision
+from skganem.core.shapes import is_image
 
 HISTORY = ("loss_g", "loss_d", "loss_e", "confidence", "change", "n_empty", "seconds", "phi")
 
@@ -101,6 +103,8 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         """Put together what the core is to fit."""
         recipe, device = self._resolve_recipe(), resolve_device(self.device)
         shape = network_shape(self.image_shape_, X.shape[1])
+        if isinstance(recipe.augmentation, ImageWarp) and not is_image(shape):
+            raise ValueError("An ImageWarp changes images, and X has plain rows: set image_shape, or another augmentation.")
         if not self._goes_on:
             self._scaling, self._networks = Scaling.of(X, shape), recipe.networks
         self._dtype = X.dtype

@@ -232,7 +232,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
             raise ValueError(f"init has shape {w.shape}, expected {(len(X), self.n_clusters)}.")
         if (w < 0).any() or not np.allclose(w.sum(axis=1), 1, atol=1e-3):
             raise ValueError("init must have non-negative rows that sum to 1.")
-        return torch.tensor(w)
+        return torch.from_numpy(w.copy())
 
     def predict(self, X):
         """Tell the most probable cluster of each sample.
@@ -275,7 +275,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         ``GridSearchCV(GANEMClustering(random_state=0), {"n_clusters": [...]})`` can choose it. (With `n_init` above 1, images
         have the features of the start that was kept, which may be another one for each number.) It is no likelihood, which a
         GAN does not have; it compares models of the same data only; and where groups are long and thin, such as two moons, it
-        favours cutting them into shorter pieces.
+        favours cutting them into shorter pieces. It can't tell apart more than some hundred groups.
 
         Parameters
         ----------
@@ -293,7 +293,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         check_is_fitted(self)
         source = self._source(X)
         if len(source) > MAX_SCORED:
-            source = source.subset(torch.linspace(0, len(source) - 1, MAX_SCORED, dtype=torch.float64).long())
+            source = source.subset(torch.from_numpy(np.linspace(0, len(source) - 1, MAX_SCORED).astype(np.int64)))
         labels = self._model.posterior(source).argmax(dim=1).cpu().numpy()
         if not 1 < len(np.unique(labels)) < len(labels):
             return 0.0

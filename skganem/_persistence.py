@@ -20,8 +20,9 @@ def save(estimator, path):
     Parameters
     ----------
     estimator : GANEMClustering, GANEMSemiSupervisedClassifier or GANEMTransformer
-        Fitted. Of its parameters, those that hold functions, such as a recipe with one's own networks, are not written, with a
-        warning: `load` is to be given them. A RandomState as `random_state` is not written either, and will be None.
+        Fitted. Of its parameters, those that hold functions, such as a recipe with one's own networks, or other libraries'
+        objects are not written, with a warning: `load` is to be given them. A RandomState as `random_state` is not written
+        either, and will be None.
     path : str or path-like
         The file; customarily ``.safetensors``.
 
@@ -55,7 +56,8 @@ def save(estimator, path):
     params = {name: value for name, value in given.items() if is_plain(value)}
     lost = sorted(set(given) - set(params) - {"random_state"})
     if lost:
-        warnings.warn(f"save can't write functions, so load is to be given: {', '.join(lost)}.", UserWarning, stacklevel=2)
+        text = f"save can't write what needs code, so load is to be given: {', '.join(lost)}."
+        warnings.warn(text, UserWarning, stacklevel=2)
     fitted = {name: value for name, value in state.items() if name not in given and name != "_skl_callbacks"}
     fitted["_networks"] = fitted["_networks"] if is_plain(fitted["_networks"]) else None
     about = {"skganem": skganem.__version__, "estimator": type(estimator).__name__}
@@ -111,7 +113,7 @@ def load(path, *, device=None, **params):
     if "recipe" in missing:
         raise ValueError(f"{path} does not hold the recipe, which has functions: load(path, recipe=...) needs it.")
     if missing:
-        warnings.warn(f"{path} does not hold {', '.join(missing)}, as functions can't be written.", UserWarning, stacklevel=2)
+        warnings.warn(f"{path} does not hold what needs code: {', '.join(missing)}.", UserWarning, stacklevel=2)
     estimator = cls(**{**kept["params"], **params})
     estimator.device = estimator.device if device is None else device
     networks = kept["fitted"]["_networks"] or estimator._resolve_recipe().networks

@@ -7,6 +7,7 @@ import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from skganem._base import BaseGANEM
@@ -205,6 +206,11 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
             n_clusters, labelled = self.n_clusters, {}
             check_consistent_length(X, y)
             y = None if y is None else as_column(y)
+            if y is not None and y.dtype.kind == "f" and type_of_target(y) == "continuous":
+                raise ValueError(
+                    "y has continuous values, but GANEMTransformer takes it for classes. For a regression, fit it without y "
+                    "first, and put sklearn.frozen.FrozenEstimator of it into the pipeline."
+                )
             if y is not None and not is_unlabeled(y, self.unlabeled).all():
                 known, codes, classes = split_labels(X, y, self.unlabeled)
                 n_clusters, labelled = len(classes), {"known": torch.from_numpy(known), "labels": torch.from_numpy(codes)}

@@ -11,10 +11,22 @@ from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
+from skganem._base import BaseGANEM
+
 __all__ = ["ClusterConfusionDisplay", "EMHistoryDisplay", "FeatureMapDisplay", "GeneratedSamplesDisplay"]
 
 
 class _Display:
+    @classmethod
+    def _check(cls, estimator):
+        """Raise an error unless an estimator is one of this package's, and fitted."""
+        if not isinstance(estimator, BaseGANEM):
+            raise ValueError(
+                f"{cls.__name__} is for skganem's estimators, got a {type(estimator).__name__}; of a pipeline, give the step "
+                "that is one."
+            )
+        check_is_fitted(estimator)
+
     def _axes(self, ax):
         """Return the axes to draw on, new ones if None, and remember them and their figure."""
         check_matplotlib_support(f"{type(self).__name__}.plot")
@@ -87,11 +99,10 @@ class GeneratedSamplesDisplay(_Display):
         ValueError
             If the estimator can't sample, or was fitted to plain rows.
         """
-        check_is_fitted(estimator)
+        cls._check(estimator)
         if not hasattr(estimator, "sample"):
             raise ValueError(
-                f"{type(estimator).__name__} has no sample: give a GANEMClustering or a GANEMSemiSupervisedClassifier; of a "
-                "pipeline, the step that is one."
+                f"{type(estimator).__name__} has no sample: give a GANEMClustering or a GANEMSemiSupervisedClassifier."
             )
         if estimator.image_shape_ is None:
             raise ValueError(f"{type(estimator).__name__} was fitted to rows, which are no images.")
@@ -183,7 +194,7 @@ class EMHistoryDisplay(_Display):
         display : EMHistoryDisplay
             The display, drawn.
         """
-        check_is_fitted(estimator)
+        cls._check(estimator)
         return cls(estimator.history_["change"], estimator.history_["confidence"]).plot(ax=ax)
 
     def plot(self, *, ax=None):
@@ -265,7 +276,7 @@ class FeatureMapDisplay(_Display):
         display : FeatureMapDisplay
             The display, drawn.
         """
-        check_is_fitted(estimator)
+        cls._check(estimator)
         source = estimator._source(X)
         points = estimator._model.features(source).cpu().numpy()
         if points.shape[1] < 2:
@@ -279,15 +290,15 @@ class FeatureMapDisplay(_Display):
         check_consistent_length(points, y)
         return cls(points, y).plot(ax=ax)
 
-    def plot(self, *, ax=None, cmap="tab10"):
+    def plot(self, *, ax=None, cmap=None):
         """Draw the picture.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             None makes new ones.
-        cmap : str or matplotlib Colormap, default="tab10"
-            Colours of the labels.
+        cmap : str or matplotlib Colormap, default=None
+            Colours of the labels. None takes "tab10" for up to 10 labels, "tab20" for up to 20, and "turbo" for more.
 
         Returns
         -------
@@ -296,9 +307,10 @@ class FeatureMapDisplay(_Display):
         """
         ax = self._axes(ax)
         names, codes = np.unique(self.labels, return_inverse=True)
+        cmap = cmap or ("tab10" if len(names) <= 10 else "tab20" if len(names) <= 20 else "turbo")
         dots = ax.scatter(*np.asarray(self.points).T, c=codes, s=5, cmap=cmap)
         handles, _ = dots.legend_elements(num=list(range(len(names))))
-        ax.legend(handles, list(names), loc="best", fontsize="small")
+        ax.legend(handles, list(names), loc="best", fontsize="small", ncols=-(-len(names) // 15))
         ax.set(xlabel="first component", ylabel="second component")
         return self
 

@@ -505,7 +505,7 @@ def test_what_torch_was_set_to_does_not_matter(blobs, digits, images):
     expected = fast(random_state=0).fit(X)
     torch.set_default_dtype(torch.float64)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.device("meta"):
             model = pickle.loads(pickle.dumps(fast(random_state=0).fit(X)))
             assert torch.get_default_dtype() == torch.float64
             np.testing.assert_array_equal(model.predict_proba(X), expected.predict_proba(X))

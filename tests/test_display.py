@@ -56,8 +56,9 @@ def test_rows_are_no_images(blobs):
     model = GANEMClustering(3, recipe=fast_recipe(), random_state=0).fit(blobs[0])
     with pytest.raises(ValueError, match="fitted to rows"):
         GeneratedSamplesDisplay.from_estimator(model)
-    with pytest.raises(ValueError, match="Pipeline has no sample"):
-        GeneratedSamplesDisplay.from_estimator(make_pipeline(model))
+    transformer = GANEMTransformer(2, n_clusters=3, recipe=fast_recipe(), random_state=0).fit(blobs[0])
+    with pytest.raises(ValueError, match="GANEMTransformer has no sample"):
+        GeneratedSamplesDisplay.from_estimator(transformer)
 
 
 def test_history(blobs):
@@ -76,6 +77,21 @@ def test_feature_map(blobs, n_components):
     if n_components == 2:
         np.testing.assert_array_equal(display.points, model.transform(X))
     assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("n_labels", [10, 12, 20, 40])
+def test_each_label_of_a_feature_map_has_a_colour(n_labels):
+    display = FeatureMapDisplay(np.random.default_rng(0).normal(size=(200, 2)), np.arange(200) % n_labels).plot()
+    colours = [tuple(handle.get_color()) for handle in display.ax_.get_legend().legend_handles]
+    assert len(colours) == len(set(colours)) == n_labels
+
+
+@pytest.mark.parametrize("display", [GeneratedSamplesDisplay, EMHistoryDisplay, FeatureMapDisplay])
+def test_a_pipeline_is_refused(blobs, display):
+    X, _ = blobs
+    pipeline = make_pipeline(GANEMClustering(3, recipe=fast_recipe(), random_state=0)).fit(X)
+    with pytest.raises(ValueError, match="of a pipeline, give the step"):
+        display.from_estimator(pipeline, **({"X": X} if display is FeatureMapDisplay else {}))
 
 
 def test_confusion_puts_matching_clusters_on_the_diagonal():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits, make_blobs
 
-from skganem import GANEMClustering
+from skganem import GANEMClustering, ImageWarp
 from skganem._input import image_advice
 
 from .conftest import fast_recipe
@@ -95,3 +95,8 @@ def test_rows_that_look_like_images_are_reported(digits):
         model.fit(shuffled(rows))
         model.set_params(image_shape=(8, 8)).fit(rows)
         model.set_params(image_shape=None).fit(images)
+
+
+def test_a_warp_of_rows_is_refused_before_training(blobs):
+    with pytest.raises(ValueError, match="ImageWarp changes images"):
+        GANEMClustering(3, augmentation=ImageWarp(), recipe=fast_recipe(), random_state=0).fit(blobs[0])

@@ -5,17 +5,20 @@ import pickle
 import joblib
 import numpy as np
 import pytest
+import torch
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import make_blobs, make_moons
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import silhouette_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from skganem import GANEMClustering, GANEMSemiSupervisedClassifier, GANEMTransformer, Recipe
+from skganem.core.graph import spread_out
 
 from .conftest import fast_recipe
 
@@ -56,6 +59,23 @@ def test_score_of_images_uses_features_that_survive_pickling(digits):
     model = GANEMClustering(4, recipe=FAST, random_state=0).fit(X)
     assert clone(model).fit(X).score(X) == model.score(X)
     assert pickle.loads(pickle.dumps(model)).score(X) == model.score(X)
+
+
+def test_the_map_of_score_tells_many_groups_apart():
+    centers = 10.0 * np.array(np.meshgrid(range(5), range(5), range(2))).reshape(3, 50).T
+    X, y = make_blobs(1500, centers=centers, random_state=0)
+    spread = spread_out(torch.tensor(X, dtype=torch.float32))
+    merged = np.minimum(y, 40)
+    assert silhouette_score(spread, y) > silhouette_score(spread, merged) + 0.05
+
+
+@pytest.mark.parametrize("copies", [2, 12])
+def test_the_map_of_score_does_not_see_copies(blobs, copies):
+    points = torch.tensor(blobs[0], dtype=torch.float32)
+    repeated = torch.cat([points] * copies)[torch.randperm(copies * 150, generator=torch.Generator().manual_seed(0))]
+    of_each = torch.cdist(repeated, points).argmin(dim=1).numpy()
+    spread, alone = spread_out(repeated), spread_out(points)
+    np.testing.assert_allclose(spread @ spread.T, (alone @ alone.T)[np.ix_(of_each, of_each)], atol=1e-6)
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])

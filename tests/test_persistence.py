@@ -9,6 +9,7 @@ from functools import partial
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import make_blobs
@@ -82,6 +83,21 @@ def test_what_holds_functions_is_asked_for_at_load(tmp_path):
     again = load(tmp_path / "own.safetensors", recipe=recipe)
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
     assert again.random_state is None
+
+
+def test_parameters_and_classes_of_other_libraries(tmp_path):
+    X, y = make_blobs(60, centers=2, random_state=0)
+    path = tmp_path / "model.safetensors"
+    model = GANEMClustering(2, init=pd.DataFrame(np.eye(2)[y]), recipe=fast_recipe(), random_state=0).fit(X)
+    with pytest.warns(UserWarning, match="load is to be given: init"):
+        save(model, path)
+    with pytest.warns(UserWarning, match="does not hold what needs code: init"):
+        np.testing.assert_array_equal(load(path).predict_proba(X), model.predict_proba(X))
+    days = np.array(["2026-01-05", "2026-01-06"], dtype="datetime64[ns]")
+    model = GANEMSemiSupervisedClassifier(recipe=fast_recipe(), random_state=0).fit(X, days[y])
+    save(model, path)
+    assert load(path).predict(X).dtype == days.dtype
+    np.testing.assert_array_equal(load(path).predict(X), model.predict(X))
 
 
 def test_only_fitted_estimators_of_ours_are_saved(tmp_path):
@@ -419,7 +435,7 @@ def test_functions_are_told_apart_by_what_they_do():
         Recipe(networks=Networks(e_net=body(0.1))), Recipe(networks=Networks(e_net=body(0.9))), keyword(2), keyword(3),
         dividing(long), dividing(np.where(long == 2500, 0, long)), dividing(np.array([2, None])), dividing(np.array([3, None])),
         dividing(torch.tensor(long)), dividing(torch.ones((), dtype=torch.bfloat16)), dividing(torch.zeros(())),
-        Change(2), Change(3), nn.Dropout(0.1), nn.Dropout(0.2),
+        Change(2), Change(3), nn.Dropout(0.1), nn.Dropout(0.2), torch.relu, torch.tanh, np.random.default_rng(0),
     ]  # fmt: skip
     assert len({identity(kind) for kind in kinds}) == len(kinds)
     assert identity(dividing(2)) == identity(dividing(2))

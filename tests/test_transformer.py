@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 
 from skganem import GANEMTransformer
@@ -98,3 +99,14 @@ def test_warm_start_matches_classes_with_clusters(blobs):
     partial = np.where(np.arange(150) < 30, np.array(["b", "c", "a"])[y], "?")
     model.set_params(unlabeled="?", max_iter=1).fit(X, partial)
     np.testing.assert_array_equal(model._posterior(X).argmax(axis=1), clusters)
+
+
+def test_before_a_regressor(blobs):
+    """y is taken for classes; a transformer that was fitted before sees none of it."""
+    X, _ = blobs
+    target = X[:, 0] + 0.5
+    with pytest.raises(ValueError, match="FrozenEstimator"):
+        make_pipeline(fast(), Ridge()).fit(X, target)
+    transformer = fast().fit(X)
+    model = make_pipeline(FrozenEstimator(transformer), Ridge()).fit(X, target)
+    np.testing.assert_array_equal(model[:-1].transform(X), transformer.transform(X))

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, is_dataclass
 from functools import partial
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -117,6 +117,7 @@ def fingerprint(source: Source, *others: Any) -> str:
 def identity(value: Any, within: tuple[int, ...] = ()) -> str:
     """Describe a value such that another process gives the same description, and another function another one.
 
+    What a function uses without holding it, such as globals and other functions, is only named.
     `within` has the ids of the values that this one is a part of: a value that contains itself is only named there.
     """
     inner = partial(identity, within=(*within, id(value)))
@@ -144,6 +145,8 @@ def identity(value: Any, within: tuple[int, ...] = ()) -> str:
             return inner([value.co_code.hex(), value.co_names, value.co_consts])
         case MethodType():
             return inner([value.__func__, value.__self__])
+        case BuiltinFunctionType():
+            return f"{value.__module__}.{value.__qualname__}"
         case partial():
             return inner([value.func, value.args, value.keywords])
         case list() | tuple():
@@ -152,6 +155,7 @@ def identity(value: Any, within: tuple[int, ...] = ()) -> str:
             return f"{kind.__name__}{sorted(map(inner, value))}"
         case dict():
             return str([(inner(key), inner(item)) for key, item in value.items()])
-    if kind.__repr__ is object.__repr__ or is_dataclass(value):  # type: ignore[comparison-overlap]
+    shown = repr(value)
+    if is_dataclass(value) or " at 0x" in shown:  # an address, which is another one in another process
         return inner(kind) + inner(getattr(value, "__dict__", {}))
-    return repr(value)
+    return shown

@@ -18,7 +18,7 @@ from skganem.core.shapes import Shape, is_image
 
 CHUNK_BYTES = 1 << 25
 #: No positions.
-NONE = torch.empty(0, dtype=torch.long)
+NONE = torch.empty(0, dtype=torch.long, device="cpu")
 #: What torch keeps a dtype's values in until a batch is made; of those not named here, in float64.
 SAME = ("uint8", "int8", "int16", "int32", "int64", "bool", "float16", "float32", "float64")
 KEPT = {name: np.dtype(name) for name in SAME} | {"uint16": np.dtype(np.int32), "uint32": np.dtype(np.int64)}
@@ -91,7 +91,7 @@ class Source:
 
     def __init__(self, array: np.ndarray, shape: Shape, scaling: Scaling, device: torch.device) -> None:
         self.array, self.shape, self.scaling, self.device = array, shape, scaling, device
-        self._offset = torch.as_tensor(scaling.offset, dtype=torch.float64)
+        self._offset = torch.from_numpy(np.array(scaling.offset, dtype=np.float64))
         self._resident = self._resident_copy()
 
     def __len__(self) -> int:

@@ -14,7 +14,7 @@ from skganem.core import initial
 from skganem.core.augment import Augmentation, ImageWarp, NeighbourMix
 from skganem.core.checkpoint import Checkpoint, fingerprint, restore
 from skganem.core.data import NONE, Source
-from skganem.core.em import Divergence, Training, certainty, expectation_maximization, fix_known
+from skganem.core.em import Divergence, Training, certainty, change, expectation_maximization, fix_known
 from skganem.core.model import Layout, Model
 from skganem.core.neighbours import NeighbourGraph
 from skganem.core.recipe import Recipe
@@ -199,8 +199,8 @@ def augmentation(problem: Problem, neighbours: Tensor | None) -> Augmentation | 
     """Return the changes under which the E-net's answer must stay the same."""
     if neighbours is not None:
         return NeighbourMix(problem.source, neighbours)
-    change = problem.change
-    return change.scaled(problem.recipe.e_strength) if isinstance(change, ImageWarp) else change
+    own = problem.change
+    return own.scaled(problem.recipe.e_strength) if isinstance(own, ImageWarp) else own
 
 
 @torch.no_grad()
@@ -216,7 +216,7 @@ def agreement(training: Training, n_samples: int = 8192) -> float:
     order = torch.randperm(len(source), generator=training.rng, device=source.device)
     for index in order[:n_samples].split(256):
         x = source.batch(index)
-        changed = x if training.augment is None else training.augment(x, index, training.rng)
+        changed = change(training, x, index)
         joint += torch.softmax(model.e_net(x), 1).T @ torch.softmax(model.e_net(changed), 1)
     joint = (joint + joint.T) / (2 * joint.sum())
     independent = joint.sum(0, keepdim=True) * joint.sum(1, keepdim=True)

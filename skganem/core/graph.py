@@ -23,7 +23,8 @@ SEGMENTS, TRIED = 3, (2, 3, 4)
 #: For judging partitions: principal components of the features for each cluster, and the weight of the share of links that is
 #: cut beside -2/n times the log-likelihood.
 COMPONENTS, CUT = 1.5, 45
-N_SCORE_NEIGHBORS, N_SCORE_VECTORS = 10, 32
+#: Groups beyond so many can't be told apart by `spread_out`.
+N_SCORE_NEIGHBORS, N_SCORE_VECTORS = 10, 128
 
 
 def nearest(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -95,9 +96,13 @@ def diffusion_map(graph: sp.csr_array, n_vectors: int, seed: int) -> np.ndarray:
 
 
 def spread_out(points: Tensor) -> np.ndarray:
-    """Return the diffusion map of points (n, d), in which parts of their neighbour graph are far apart: (n, m)."""
-    graph = affinity(neighbours(points, N_SCORE_NEIGHBORS).cpu().numpy())
-    return diffusion_map(graph, min(N_SCORE_VECTORS, max(1, len(points) // 2)), seed=0)
+    """Return the diffusion map of points (n, d), in which parts of their neighbour graph are far apart: (n, m).
+
+    Equal points are one node: with more copies than neighbours, each would be linked to nothing else.
+    """
+    _, first, which = np.unique(keys_of(points.numpy()), return_index=True, return_inverse=True)
+    graph = affinity(neighbours(points[torch.from_numpy(first)], N_SCORE_NEIGHBORS).numpy())
+    return diffusion_map(graph, min(N_SCORE_VECTORS, max(1, len(first) // 2)), seed=0)[which]
 
 
 def leading_eigenpairs(matrix: sp.csr_array, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -142,10 +147,7 @@ def partition(
         1 for the node that is nearest to the median of its part, falling evenly with the rank to almost 0 for the one that
         is farthest from it.
     """
-    n = graphs[0].shape[0]
-    if n_clusters == 1:
-        return np.zeros(n, dtype=np.int64), np.ones(n)
-    embeddings = [diffusion_map(graph, min(2 * n_clusters, n), seed) for graph in graphs]
+    embeddings = [diffusion_map(graph, min(2 * n_clusters, graph.shape[0]), seed) for graph in graphs]
     if features is None:
         labels = joined_parts(graphs[0], embeddings[0], SEGMENTS, n_clusters, seed)
         return labels, centrality(embeddings[0], labels)

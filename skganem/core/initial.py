@@ -49,7 +49,7 @@ def matching(w: Tensor, labels: Tensor) -> Tensor:
     labels : Tensor of shape (m,)
         Their classes.
     """
-    agreement = torch.zeros(w.shape[1], w.shape[1]).index_add_(0, labels, w.cpu())
+    agreement = torch.zeros(w.shape[1], w.shape[1], device="cpu").index_add_(0, labels, w.cpu())
     return torch.from_numpy(linear_sum_assignment(agreement.numpy(), maximize=True)[1])
 
 

@@ -125,7 +125,7 @@ class Model:
     @torch.no_grad()
     def collect(self, source: Source, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """Apply `compute`, which uses the E-net, to all samples of a source in chunks; the results, one below the other."""
-        results, filled = torch.empty(0, 0), 0
+        results, filled = torch.empty(0, 0, device=self.device), 0
         with evaluating(self.e_net):
             for x, n in self._chunks(source):
                 computed = compute(x)[:n].float()

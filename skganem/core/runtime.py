@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -92,8 +92,11 @@ def borrowed_streams(seed: int, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def trainable() -> Iterator[None]:
-    """Have torch make float32 tensors and compute gradients inside the block, under any default dtype and `torch.no_grad`."""
-    with borrowed("dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32), torch.enable_grad():
+    """Have torch make float32 tensors, on the CPU, and compute gradients inside the block, whatever its defaults outside."""
+    own_dtype = borrowed("dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32)
+    # The context slows all calls down, so there is none where it would change nothing.
+    own_device = nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
+    with own_dtype, own_device, torch.enable_grad():
         yield
 
 

@@ -18,7 +18,7 @@ import torch
 from skganem.core.augment import ImageWarp
 from skganem.core.data import Scaling
 from skganem.core.model import Layout
-from skganem.core.networks import DEFAULT_NETWORKS, PAPER_NETWORKS
+from skganem.core.networks import DEFAULT_NETWORKS, PAPER_NETWORKS, Networks
 from skganem.core.recipe import Recipe
 
 #: Of files written now; a reader refuses files of a higher one.
@@ -128,6 +128,8 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, torch.Tensor):
         return {"$": "tensor", "array": encode(value.detach().cpu().contiguous().numpy(), arrays)}
     if isinstance(value, np.ndarray):
+        if value.dtype.kind in "mM":
+            return {"$": "times", "dtype": value.dtype.str, "array": encode(value.astype(np.int64), arrays)}
         if value.dtype.kind not in "biuf":
             return {"$": "objects", "dtype": value.dtype.str, "items": encode(value.tolist(), arrays)}
         name = str(len(arrays))
@@ -139,9 +141,8 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         return {"$": "list" if isinstance(value, list) else "tuple", "items": [encode(item, arrays) for item in value]}
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {"$": "dict", "items": {key: encode(item, arrays) for key, item in value.items()}}
-    for name, networks in NETWORKS.items():
-        if value == networks:
-            return {"$": "networks", "name": name}
+    if isinstance(value, Networks) and value in NETWORKS.values():
+        return {"$": "networks", "name": next(name for name, known in NETWORKS.items() if value == known)}
     if type(value) in RECORDS.values():
         items = {field.name: encode(getattr(value, field.name), arrays) for field in fields(value)}
         return {"$": type(value).__name__, "items": items}
@@ -157,6 +158,8 @@ def decode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
             return torch.from_numpy(decode(value["array"], arrays))
         case "array":
             return arrays[value["name"]]
+        case "times":
+            return decode(value["array"], arrays).astype(value["dtype"])
         case "objects":
             return np.array(decode(value["items"], arrays), dtype=np.dtype(value["dtype"]))
         case "dtype":
