@@ -71,8 +71,8 @@ def is_unlabeled(y, unlabeled):
     if isinstance(unlabeled, str) != (y.dtype.kind in "US"):
         return np.zeros(len(y), dtype=bool)
     if is_missing(unlabeled):
-        of_kind = isinstance(unlabeled, float) and y.dtype.kind == "f"
-        return np.isnan(y) if of_kind else np.zeros(len(y), dtype=bool)
+        of_kind = {"f": isinstance(unlabeled, float), "M": str(unlabeled) == "NaT", "m": str(unlabeled) == "NaT"}
+        return np.isnan(y) if of_kind.get(y.dtype.kind, False) else np.zeros(len(y), dtype=bool)
     return y == unlabeled
 
 
@@ -88,5 +88,5 @@ def _same(label, unlabeled):
 
 
 def _scalars(labels):
-    """Return the labels among which NaN or None could be."""
-    return labels.tolist() if labels.dtype.kind in "fO" else []
+    """Return the labels among which NaN, NaT or None could be."""
+    return list(labels) if labels.dtype.kind in "fOmM" else []

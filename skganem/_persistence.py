@@ -20,9 +20,9 @@ def save(estimator, path):
     Parameters
     ----------
     estimator : GANEMClustering, GANEMSemiSupervisedClassifier or GANEMTransformer
-        Fitted. Of its parameters, those that hold functions, such as a recipe with one's own networks, or other libraries'
-        objects are not written, with a warning: `load` is to be given them. A RandomState as `random_state` is not written
-        either, and will be None.
+        Fitted. Of its parameters, only those of plain values and arrays are written: not those that hold functions, such as a
+        recipe with one's own networks, or other libraries' objects, such as a DataFrame. A warning says which ones `load` is to
+        be given. A RandomState as `random_state` is not written either, and will be None.
     path : str or path-like
         The file; customarily ``.safetensors``.
 
@@ -56,7 +56,7 @@ def save(estimator, path):
     params = {name: value for name, value in given.items() if is_plain(value)}
     lost = sorted(set(given) - set(params) - {"random_state"})
     if lost:
-        text = f"save can't write what needs code, so load is to be given: {', '.join(lost)}."
+        text = f"save writes plain values and arrays alone, so load is to be given: {', '.join(lost)}."
         warnings.warn(text, UserWarning, stacklevel=2)
     fitted = {name: value for name, value in state.items() if name not in given and name != "_skl_callbacks"}
     fitted["_networks"] = fitted["_networks"] if is_plain(fitted["_networks"]) else None
@@ -75,7 +75,7 @@ def load(path, *, device=None, **params):
         Where to put the model, instead of where the estimator's own `device` says. What is not available here is
         replaced by the CPU, with a warning.
     **params : object
-        Constructor parameters in place of the saved ones: those that hold functions, which a file can't.
+        Constructor parameters in place of the saved ones: those that `save` said it can't write.
 
     Returns
     -------
@@ -113,7 +113,8 @@ def load(path, *, device=None, **params):
     if "recipe" in missing:
         raise ValueError(f"{path} does not hold the recipe, which has functions: load(path, recipe=...) needs it.")
     if missing:
-        warnings.warn(f"{path} does not hold what needs code: {', '.join(missing)}.", UserWarning, stacklevel=2)
+        text = f"{path} holds plain values and arrays alone, not {', '.join(missing)}."
+        warnings.warn(text, UserWarning, stacklevel=2)
     estimator = cls(**{**kept["params"], **params})
     estimator.device = estimator.device if device is None else device
     networks = kept["fitted"]["_networks"] or estimator._resolve_recipe().networks

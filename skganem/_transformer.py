@@ -3,6 +3,7 @@
 from dataclasses import replace
 from numbers import Integral
 
+import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.utils import check_consistent_length
@@ -200,18 +201,19 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         -------
         self : object
             The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If X or y is not as above, as where y has the continuous values of a regression.
         """
         with unchanged_on_error(self):
             X = as_rows(self, X, reset=True, image_shape=self.image_shape, min_samples=2)
             n_clusters, labelled = self.n_clusters, {}
             check_consistent_length(X, y)
             y = None if y is None else as_column(y)
-            if y is not None and y.dtype.kind == "f" and type_of_target(y) == "continuous":
-                raise ValueError(
-                    "y has continuous values, but GANEMTransformer takes it for classes. For a regression, fit it without y "
-                    "first, and put sklearn.frozen.FrozenEstimator of it into the pipeline."
-                )
-            if y is not None and not is_unlabeled(y, self.unlabeled).all():
+            if y is not None and not (unknown := is_unlabeled(y, self.unlabeled)).all():
+                refuse_targets(y[~unknown])
                 known, codes, classes = split_labels(X, y, self.unlabeled)
                 n_clusters, labelled = len(classes), {"known": torch.from_numpy(known), "labels": torch.from_numpy(codes)}
             if len(X) < n_clusters:
@@ -249,3 +251,12 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def refuse_targets(labels):
+    """Raise ValueError if known classes (m,) are the continuous values that a pipeline with a regressor passes on."""
+    if labels.dtype.kind == "f" and np.isfinite(labels).all() and type_of_target(labels) == "continuous":
+        raise ValueError(
+            "y has continuous values, but GANEMTransformer takes it for classes. For a regression, fit it without y first, and "
+            "put sklearn.frozen.FrozenEstimator of it into the pipeline."
+        )

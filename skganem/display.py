@@ -21,7 +21,7 @@ class _Display:
     def _check(cls, estimator):
         """Raise an error unless an estimator is one of this package's, and fitted."""
         if not isinstance(estimator, BaseGANEM):
-            raise ValueError(
+            raise TypeError(
                 f"{cls.__name__} is for skganem's estimators, got a {type(estimator).__name__}; of a pipeline, give the step "
                 "that is one."
             )
@@ -96,8 +96,10 @@ class GeneratedSamplesDisplay(_Display):
 
         Raises
         ------
+        TypeError
+            If the estimator is none of skganem's.
         ValueError
-            If the estimator can't sample, or was fitted to plain rows.
+            If it can't sample, or was fitted to plain rows.
         """
         cls._check(estimator)
         if not hasattr(estimator, "sample"):

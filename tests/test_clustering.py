@@ -1,3 +1,4 @@
+import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,21 +12,15 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import adjusted_rand_score
 
 from skganem import GANEMClustering, Recipe, clustering_error
-from skganem.core import em
+from skganem.core import data, em
 from skganem.core.data import Scaling, Source
-from skganem.core.runtime import deterministic
+from skganem.core.runtime import deterministic, resolve_device
 
 from .conftest import fast_recipe
 
 
 def fast(n_clusters=3, **params):
     return GANEMClustering(n_clusters, **{"recipe": fast_recipe(), "random_state": 0, **params})
-
-
-def same(a, b):
-    return np.array_equal(
-        a.predict_proba.__self__._model.to_numpy()["e_net.output.weight"], b._model.to_numpy()["e_net.output.weight"]
-    )
 
 
 # What it is for
@@ -81,6 +76,11 @@ def test_sample(digits):
     assert not np.array_equal(a, c)
     with pytest.raises(ValueError, match=r"y contains \[9\]"):
         model.sample(1, y=9)
+    with pytest.raises(ValueError, match="y must be one class, or have n_samples=3"):
+        model.sample(3, y=[0, 1])
+    model.weights_ = np.array([0.0, 0.9, 0.1, 0.0])
+    counts = np.bincount(model.sample(1000, random_state=0)[1], minlength=4)
+    np.testing.assert_allclose(counts / 1000, model.weights_, atol=0.03)
 
 
 @pytest.mark.filterwarnings("ignore:The rows of X look like flattened images")
@@ -169,10 +169,13 @@ def test_integers_and_floats_agree(digits):
         np.testing.assert_allclose(other, probabilities[0], atol=2e-2)
 
 
-def test_uint8_is_not_copied(monkeypatch):
-    from skganem.core import data
-
-    X = np.repeat(np.array([[0], [120], [255]], dtype=np.uint8), 60, axis=0) + np.arange(20, dtype=np.uint8) % 7
+@pytest.mark.parametrize("form", ["rows", "images", "memory map"])
+def test_uint8_is_not_copied(monkeypatch, tmp_path, form):
+    X = np.repeat(np.array([[0], [120], [255]], dtype=np.uint8), 60, axis=0) + np.arange(80, dtype=np.uint8) % 7
+    X = X if form == "rows" else X.reshape(180, 8, 10)
+    if form == "memory map":
+        np.save(tmp_path / "X.npy", X)
+        X = np.load(tmp_path / "X.npy", mmap_mode="r")
     arrays = []
     original = data.Source.__init__
     monkeypatch.setattr(
@@ -181,6 +184,16 @@ def test_uint8_is_not_copied(monkeypatch):
     fast().fit(X)
     assert np.shares_memory(arrays[0], X)
     assert arrays[0].dtype == np.uint8
+
+
+@pytest.mark.parametrize("shape", [(64,), (1, 8, 8)])
+def test_scaling_is_measured_in_chunks(monkeypatch, shape):
+    X = np.random.default_rng(0).normal(np.arange(500)[:, None], 1, (500, 64))
+    whole = data.Scaling.of(X, shape)
+    monkeypatch.setattr(data, "CHUNK_BYTES", 8 * 64 * 7)
+    in_chunks = data.Scaling.of(X, shape)
+    np.testing.assert_allclose(in_chunks.offset, whole.offset)
+    assert in_chunks.scale == pytest.approx(whole.scale)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -261,13 +274,31 @@ def test_pickle(digits):
     assert b"torch" not in pickle.dumps(model._model.to_numpy())
 
 
-def test_pickle_from_a_device_that_is_absent(blobs):
-    model = fast(device="cpu").fit(blobs[0])
-    model.device = "cuda:7"  # as if it had been fitted there
-    with pytest.warns(UserWarning, match="put on the CPU"):
-        again = pickle.loads(pickle.dumps(model))
-    assert again.device_ == "cpu"
-    np.testing.assert_array_equal(model.predict(blobs[0]), again.predict(blobs[0]))
+def test_moving_a_model(blobs):
+    with pytest.raises(NotFittedError):
+        fast().to("cpu")
+    model = fast().fit(blobs[0])
+    assert model.to("cpu") is model
+    with pytest.raises(ValueError, match="not available"):
+        model.to("cuda:99")
+    assert model.device_ == "cpu"
+    assert model.predict(blobs[0]).shape == (150,)
+
+
+@pytest.mark.parametrize(("cuda", "mps", "expected"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")])
+def test_which_device_is_taken(monkeypatch, cuda, mps, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert resolve_device("auto").type == expected
+
+
+def test_a_fit_in_bfloat16_has_weights_and_answers_in_float32(digits):
+    model = fast(precision="bfloat16").fit(digits[0])
+    assert {array.dtype.name for array in model._model.to_numpy().values()} <= {"float32", "int64"}
+    probabilities = model.predict_proba(digits[0])
+    assert probabilities.dtype == np.float32
+    assert np.isfinite(probabilities).all()
+    assert not np.array_equal(probabilities, fast(precision="float32").fit(digits[0]).predict_proba(digits[0]))
 
 
 def test_clone_and_params(blobs):
@@ -326,11 +357,16 @@ BAD = {
 }
 
 
+@pytest.fixture(scope="module")
+def fitted(digits):
+    return fast().fit(digits[0])
+
+
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_refused_and_changes_nothing(digits, case):
+def test_bad_input_is_refused_and_changes_nothing(digits, fitted, case):
     change, params, message = BAD[case]
     X, _ = digits
-    model = fast().fit(X)
+    model = copy.copy(fitted)
     before = {**vars(model)}
     w = model.predict_proba(X)
     model.set_params(**params)

@@ -90,7 +90,7 @@ def test_each_label_of_a_feature_map_has_a_colour(n_labels):
 def test_a_pipeline_is_refused(blobs, display):
     X, _ = blobs
     pipeline = make_pipeline(GANEMClustering(3, recipe=fast_recipe(), random_state=0)).fit(X)
-    with pytest.raises(ValueError, match="of a pipeline, give the step"):
+    with pytest.raises(TypeError, match="of a pipeline, give the step"):
         display.from_estimator(pipeline, **({"X": X} if display is FeatureMapDisplay else {}))
 
 

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from skganem import Networks, Recipe
-from skganem.core import em
+from skganem.core import em, initial, losses
 from skganem.core.augment import ImageWarp
 from skganem.core.data import Scaling, Source
-from skganem.core.fit import Problem, augmentation, fit
+from skganem.core.fit import Problem, agreement, augmentation, fit, neighbour_graph
 from skganem.core.model import Layout, Model
 from skganem.core.runtime import frozen, resolve_precision
 
@@ -148,6 +148,93 @@ def test_generated_samples_weigh_one_when_the_discriminator_cannot_tell(blobs):
     assert em.generated_batch(training, 8)[2].max() < 1e-6
 
 
+class Certain(nn.Module):
+    """Logits (n, 2) that are sure of a sample's class: whether its first value is positive."""
+
+    def __init__(self, scale=40.0):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x):
+        return self.scale * one_hot((x.flatten(1)[:, 0] > 0).long(), 2)
+
+
+def test_with_sharpening_generated_samples_weigh_as_much_as_the_last_e_net_believes_them(blobs):
+    torch.testing.assert_close(em.sharpen(torch.tensor([[0.6, 0.4]]), 2), torch.tensor([[0.36, 0.16]]) / 0.52)
+    training = training_of(blobs[0], n_clusters=2, sharpening=3.0)
+    for parameter in training.model.discriminator.output.parameters():
+        parameter.data.zero_()
+    training.previous_e_net = Certain(0.0)
+    torch.testing.assert_close(em.generated_batch(training, 8)[2], torch.full((8,), 0.25))
+    training.previous_e_net = Certain()
+    assert set(em.generated_batch(training, 64)[2].round().tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize(("images", "tolerance"), [(True, 0.02), (False, 0.005)])
+@pytest.mark.parametrize("apart", [-0.001, 0.001])
+def test_an_e_step_has_rounds_until_the_e_net_agrees(blobs, digits, monkeypatch, images, tolerance, apart):
+    X, shape = (digits[0], (1, 8, 8)) if images else (blobs[0], None)
+    training, rounds = training_of(X, shape=shape, e_rounds=4), []
+    monkeypatch.setattr(em, "disagreement", lambda training, w: tolerance + apart)
+    monkeypatch.setattr(em, "e_round", lambda *args: rounds.append(1) or [torch.zeros(())])
+    em.e_step(training, torch.full((len(X), 3), 1 / 3))
+    assert len(rounds) == (1 if apart < 0 else 4)
+
+
+def test_labelled_samples_are_in_every_batch_in_the_proportions_phi(blobs, monkeypatch):
+    seen, e_loss = [], em.e_loss
+    monkeypatch.setattr(em, "e_loss", lambda training, parts: seen.append(parts) or e_loss(training, parts))
+    training = training_of(blobs[0], e_batch_size=128, e_steps=10, e_rounds=1)
+    training.known, training.labels = torch.tensor([3, 5, 7]), torch.tensor([2, 0, 2])
+    training.model.phi = torch.tensor([0.75, 0.0, 0.25])
+    em.e_step(training, torch.full((150, 3), 1 / 3))
+    assert [len(parts) for parts in seen] == [2] * 10  # real samples and labelled ones; none is generated at first
+    labels = torch.cat([parts[1][1] for parts in seen])
+    assert len(labels) == 10 * 64
+    torch.testing.assert_close(labels.mean(dim=0), training.model.phi, atol=0.07, rtol=0)
+
+
+def test_labelled_samples_are_in_a_small_graph(blobs):
+    known = torch.tensor([5, 70, 140])
+    recipe = fast_recipe(graph_size=20)
+    problem = Problem(source_of(blobs[0]), 3, recipe, torch.float32, known=known, labels=torch.arange(3))
+    for seed in range(3):
+        model = Model(problem.layout, recipe.networks, 0, CPU)
+        found = neighbour_graph(problem, model, torch.Generator().manual_seed(seed), lambda text: None)
+        assert torch.isin(known, found.members).all()
+        assert len(found.members) == 20
+
+
+@pytest.mark.parametrize(
+    ("records", "settled"),
+    [
+        ([(0, 0), (0.1, 0)], True),
+        ([(0.2, 0), (0, 0)], False),
+        ([(0, 0), (0.2, 0)], False),
+        ([(0, 0), (0, 1)], False),
+        ([(0, 0)], False),
+    ],
+)
+def test_training_has_settled_when_labels_stand_still_twice_and_no_cluster_is_empty(blobs, records, settled):
+    training = training_of(blobs[0], tol=0.1, n_unheard=1)
+    training.history = [{"change": change, "n_empty": n_empty} for change, n_empty in [(0, 0), *records]]
+    assert training.settled == settled
+
+
+def test_the_record_of_an_iteration():
+    new_w = torch.tensor([[0.9, 0.1, 0.0], [0.6, 0.4, 0.0], [0.2, 0.8, 0.0], [0.3, 0.7, 0.0]])
+    record = em.describe(new_w, one_hot([0, 1, 1, 2], 3))
+    assert record == {"confidence": pytest.approx(0.75), "change": 0.5, "n_empty": 1}
+
+
+def test_the_criterion_is_mutual_information():
+    training = training_of(np.linspace(-1, 1, 100)[:, None], n_clusters=2)
+    training.model.e_net = Certain()
+    assert agreement(training) == pytest.approx(np.log(2), abs=1e-4)
+    training.model.e_net = Certain(0.0)
+    assert agreement(training) == pytest.approx(0, abs=1e-4)
+
+
 def test_an_empty_cluster_gets_the_uncertain_half_of_the_largest():
     w = torch.zeros(10, 3)
     w[:7, 0] = torch.linspace(0.6, 0.9, 7)
@@ -270,6 +357,20 @@ def test_paper_recipe():
     assert paper.augmentation is None
     assert paper.consistency == 0
     assert (paper.width, paper.n_noise) == (64, 62)
+    assert (paper.max_iter, paper.tol, paper.e_averaging, paper.sharpening, paper.e_epsilon) == (20, 0, 0, 1, 0)
+
+
+def test_released_recipe():
+    released = Recipe.released()
+    assert (released.optimizer, released.learning_rates, released.lipschitz) == ("adam", (6e-4, 2e-4, 6e-5), None)
+    assert (released.batch_size, released.e_batch_size, released.init) == (70, 200, "uniform")
+
+
+def test_names_of_objectives():
+    assert em.objectives(Recipe.paper()) == (losses.generator_likelihood, losses.discriminator_all)
+    assert em.objectives(Recipe.released()) == (losses.generator_one_hot, losses.discriminator_all)
+    assert em.objectives(Recipe()) == (losses.generator_normalized_likelihood, losses.discriminator_own)
+    assert em.objectives(Recipe().but(generator_loss="non_saturating"))[0] is losses.generator_non_saturating
 
 
 @pytest.mark.parametrize("recipe", [Recipe.paper(), Recipe.released()])
@@ -356,8 +457,19 @@ def test_other_constraints(blobs, lipschitz):
 
 
 @pytest.mark.parametrize("init", ["graph", "kmeans", "random", "uniform"])
-def test_initial_w(blobs, init):
-    assert solve(blobs[0], init=init).w.shape == (150, 3)
+def test_initial_w(blobs, init, monkeypatch):
+    seen = []
+    monkeypatch.setattr(em, "m_step", lambda training, w: seen.append(w) or (0.0, 0.0))
+    solve(blobs[0], init=init, max_iter=1)
+    torch.testing.assert_close(seen[0].sum(dim=1), torch.ones(150))
+    spread = float(seen[0].std(dim=0).min())
+    assert spread == 0 if init == "uniform" else spread > 0.1
+
+
+def test_random_w_is_uniform_on_the_simplex():
+    w = initial.random_w(4000, 3, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(w.mean(dim=0), torch.full((3,), 1 / 3), atol=0.02, rtol=0)
+    torch.testing.assert_close(w.var(dim=0), torch.full((3,), 1 / 18), atol=0.005, rtol=0)
 
 
 def test_own_augmentation(digits):

@@ -1,15 +1,20 @@
-"""The examples run to their end (with less training) and draw their figures."""
+"""The examples and the documentation's code run to their end (with less training)."""
 
+import re
 import runpy
+import textwrap
+from functools import partial
 from pathlib import Path
 
 import pytest
+import sklearn.datasets
 
 from skganem._base import BaseGANEM
 
 from .conftest import fast_recipe
 
-EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("plot_*.py"))
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -26,4 +31,21 @@ def test_example(path, monkeypatch, tmp_path, capsys):
     runpy.run_path(str(path), run_name="__main__")
     assert shown[-1] >= 1
     assert capsys.readouterr().out
+    plt.close("all")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("page", ["README.rst", "docs/index.rst", "docs/tour.rst", "docs/user_guide.rst"])
+def test_code_of_the_documentation(page, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    blocks = re.findall(r"code-block:: python\n\n((?:    .*\n|\n)+)", (ROOT / page).read_text())
+    code = "\n".join(map(textwrap.dedent, blocks))
+    if "set_callbacks" in code:
+        pytest.importorskip("sklearn.callback")
+        pytest.importorskip("rich")
+    monkeypatch.setattr(BaseGANEM, "_resolve_recipe", lambda self: fast_recipe())
+    monkeypatch.setattr(sklearn.datasets, "load_digits", partial(sklearn.datasets.load_digits, n_class=3))
+    assert blocks
+    exec(compile(code, page, "exec"), {})
     plt.close("all")

@@ -102,6 +102,12 @@ def test_released_form_of_the_generator_loss():
     assert losses.generator_one_hot(*tensors(FAKE, C)).item() == pytest.approx(expected)
 
 
+def test_the_non_saturating_generator_loss():
+    d = sigmoid(FAKE)
+    expected = -np.log(d[np.arange(6), C]).mean() - np.log(d[:, 3]).mean()
+    assert losses.generator_non_saturating(*tensors(FAKE, C)).item() == pytest.approx(expected)
+
+
 def test_nt_xent():
     a, b, temperature = rng.normal(size=(3, 5)), rng.normal(size=(3, 5)), 0.4
     views = np.concatenate([a, b])

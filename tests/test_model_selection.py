@@ -51,7 +51,13 @@ def test_score_is_bounded_and_defined(blobs):
     model = GANEMClustering(3, recipe=FAST, random_state=0).fit(X)
     assert -1 <= model.score(X) <= 1
     assert model.score(X[:1]) == 0
-    assert model.score(X[:2]) in (0, pytest.approx(model.score(X[:2])))
+    assert model.score(X[:2]) == 0
+
+
+def test_score_of_many_samples_is_that_of_some_at_equal_distances(blobs, monkeypatch):
+    model = GANEMClustering(3, recipe=FAST, random_state=0).fit(blobs[0])
+    monkeypatch.setattr("skganem._clustering.MAX_SCORED", 60)
+    assert model.score(blobs[0]) == model.score(blobs[0][np.linspace(0, 149, 60).astype(int)])
 
 
 def test_score_of_images_uses_features_that_survive_pickling(digits):
@@ -65,8 +71,7 @@ def test_the_map_of_score_tells_many_groups_apart():
     centers = 10.0 * np.array(np.meshgrid(range(5), range(5), range(2))).reshape(3, 50).T
     X, y = make_blobs(1500, centers=centers, random_state=0)
     spread = spread_out(torch.tensor(X, dtype=torch.float32))
-    merged = np.minimum(y, 40)
-    assert silhouette_score(spread, y) > silhouette_score(spread, merged) + 0.05
+    assert silhouette_score(spread, y) > 0.95
 
 
 @pytest.mark.parametrize("copies", [2, 12])
@@ -125,4 +130,4 @@ def test_metadata_routing(blobs):
         weights = np.where(y == 0, 1.0, 0.0)
         model = make_pipeline(scaler, classifier).fit(X, y, sample_weight=weights)
         np.testing.assert_allclose(model[0].mean_, X[y == 0].mean(axis=0))
-        assert 0 <= cross_val_score(model, X, y, cv=2).mean() <= 1
+        assert cross_val_score(model, X, y, cv=2).shape == (2,)

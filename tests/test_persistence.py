@@ -11,6 +11,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 import torch
 from sklearn.datasets import make_blobs
 from torch import nn
@@ -91,7 +92,7 @@ def test_parameters_and_classes_of_other_libraries(tmp_path):
     model = GANEMClustering(2, init=pd.DataFrame(np.eye(2)[y]), recipe=fast_recipe(), random_state=0).fit(X)
     with pytest.warns(UserWarning, match="load is to be given: init"):
         save(model, path)
-    with pytest.warns(UserWarning, match="does not hold what needs code: init"):
+    with pytest.warns(UserWarning, match="alone, not init"):
         np.testing.assert_array_equal(load(path).predict_proba(X), model.predict_proba(X))
     days = np.array(["2026-01-05", "2026-01-06"], dtype="datetime64[ns]")
     model = GANEMSemiSupervisedClassifier(recipe=fast_recipe(), random_state=0).fit(X, days[y])
@@ -242,18 +243,27 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-def test_an_ended_process_goes_on_to_the_same_end(case, tmp_path, monkeypatch):
-    """Whatever call of the M-step, the E-step or the writing a process dies in, the next one ends as if it had not."""
-    X, make = case
+@pytest.mark.parametrize("stage", [(em, "m_step"), (em, "e_step")], ids=lambda stage: stage[1])
+def test_an_ended_process_goes_on_to_the_same_end(case, stage, tmp_path, monkeypatch):
+    """Whatever step a process dies in, the next one ends as if it had not."""
+    goes_on_to_the_same_end(*case, *stage, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("case", ["rows"], indirect=True)
+@pytest.mark.parametrize("stage", [(storage, "write"), (os, "fsync"), (os, "replace")], ids=lambda stage: stage[1])
+def test_a_process_that_ended_while_writing_goes_on_to_the_same_end(case, stage, tmp_path, monkeypatch):
+    goes_on_to_the_same_end(*case, *stage, tmp_path, monkeypatch)
+
+
+def goes_on_to_the_same_end(X, make, module, name, tmp_path, monkeypatch):
+    """Assert that a fit ends the same if its process dies in the first, or the third, call of a function."""
     expected = everything(make().fit(X), X)
-    for stage in ((em, "m_step"), (em, "e_step"), (storage, "write"), (os, "fsync"), (os, "replace")):
-        for call in (1, 3):
-            folder = tmp_path / f"{stage[1]}-{call}"
-            with monkeypatch.context() as patch:
-                dies_in(patch, *stage, call)
-                with pytest.raises(Killed):
-                    make(checkpoint_dir=folder).fit(X)
-            assert everything(make(checkpoint_dir=folder).fit(X), X) == expected
+    for call in (1, 3):
+        with monkeypatch.context() as patch:
+            dies_in(patch, module, name, call)
+            with pytest.raises(Killed):
+                make(checkpoint_dir=tmp_path / str(call)).fit(X)
+        assert everything(make(checkpoint_dir=tmp_path / str(call)).fit(X), X) == expected
 
 
 def dies_in(patch, module, name, call):
@@ -325,6 +335,14 @@ def test_checkpoints_of_another_fit_are_refused(tmp_path, blobs, change):
     }[change]  # fmt: skip
     with pytest.raises(ValueError, match="belongs to a fit of other data or with other parameters"):
         GANEMClustering(**settings, checkpoint_dir=tmp_path).fit(X)
+
+
+def test_checkpoints_of_other_labels_are_refused(tmp_path, blobs):
+    X, y = blobs
+    make = lambda: GANEMSemiSupervisedClassifier(recipe=fast_recipe(), random_state=0, checkpoint_dir=tmp_path)  # noqa: E731
+    make().fit(X, np.where(np.arange(150) < 30, y, -1))
+    with pytest.raises(ValueError, match="belongs to a fit of other data or with other parameters"):
+        make().fit(X, np.where(np.arange(150) < 29, y, -1))
 
 
 def test_checkpoints_are_kept_every_few_iterations(tmp_path, blobs, monkeypatch):
@@ -435,9 +453,13 @@ def test_functions_are_told_apart_by_what_they_do():
         Recipe(networks=Networks(e_net=body(0.1))), Recipe(networks=Networks(e_net=body(0.9))), keyword(2), keyword(3),
         dividing(long), dividing(np.where(long == 2500, 0, long)), dividing(np.array([2, None])), dividing(np.array([3, None])),
         dividing(torch.tensor(long)), dividing(torch.ones((), dtype=torch.bfloat16)), dividing(torch.zeros(())),
-        Change(2), Change(3), nn.Dropout(0.1), nn.Dropout(0.2), torch.relu, torch.tanh, np.random.default_rng(0),
+        Change(2), Change(3), nn.Dropout(0.1), nn.Dropout(0.2), torch.relu, torch.tanh, np.sin, np.cos,
+        np.random.default_rng(0), np.random.RandomState(0), {0: 1}.get, {0: 2}.get, sp.csr_array(np.eye(3)),
+        sp.csr_array(2 * np.eye(3)), pd.DataFrame({"a": long}), pd.DataFrame({"a": np.where(long == 2500, 0, long)}),
     ]  # fmt: skip
     assert len({identity(kind) for kind in kinds}) == len(kinds)
     assert identity(dividing(2)) == identity(dividing(2))
     assert identity(Softer(2)) == identity(Softer(2))
-    assert not any("0x" in identity(kind) for kind in kinds)
+    assert not any("0x" in identity(kind) for kind in [*kinds, object(), (i for i in "a")])
+    assert list({0, 8}) != list({8, 0})  # nor does the order of a set matter, which is another one in another process
+    assert identity({0, 8}) == identity({8, 0})

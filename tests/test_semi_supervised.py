@@ -1,7 +1,9 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from skganem import GANEMSemiSupervisedClassifier, Recipe
+from skganem._labels import split_labels
 
 from .conftest import fast_recipe
 
@@ -18,7 +20,7 @@ def hide(y, keep, marker=-1):
     return out, known
 
 
-@pytest.mark.parametrize("keep", [1, 3, 1000])
+@pytest.mark.parametrize("keep", [1, 3])
 def test_few_labels(moons, keep):
     X, y = moons
     partial, _ = hide(y, keep)
@@ -129,8 +131,17 @@ def test_markers_that_do_not_match_are_noticed(blobs):
         fast().fit(X, np.where(y == 2, np.nan, y))
 
 
+def test_dates_are_classes_and_nat_is_none():
+    y = np.array(["2026-01-05", "NaT", "2026-01-06"], dtype="datetime64[ns]")
+    for marker in (np.datetime64("NaT"), pd.NaT):
+        known, codes, classes = split_labels(y, y, marker)
+        assert (known.tolist(), codes.tolist()) == ([0, 2], [0, 1])
+        np.testing.assert_array_equal(classes, y[[0, 2]])
+    with pytest.raises(ValueError, match="set `unlabeled` to it"):
+        split_labels(y, y, -1)
+
+
 def test_pandas_missing_labels(blobs):
-    pd = pytest.importorskip("pandas")
     X, y = blobs
     labels = pd.Series(y, dtype="Int64").where(y != 2, pd.NA)
     np.testing.assert_array_equal(fast(unlabeled=pd.NA).fit(X, labels).classes_, [0, 1])

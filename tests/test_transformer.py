@@ -43,14 +43,30 @@ def test_set_output(blobs, output):
     assert type(frame).__module__.startswith(output)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_nan_may_be_the_marker(blobs, share):
+    X, y = blobs
+    partial = np.where(np.arange(150) < 150 * share, y, np.nan)
+    assert fast(n_clusters=5, unlabeled=np.nan).fit(X, partial).weights_.shape == ((3,) if share else (5,))
+    if share:
+        with pytest.raises(ValueError, match="set `unlabeled` to it"):
+            fast().fit(X, partial)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
 def test_labels_are_optional(blobs, share):
     X, y = blobs
     partial = np.where(np.arange(150) < 150 * share, y, -1) if share else None
-    model = make_pipeline(fast(), LogisticRegression()).fit(X, y)
-    assert model.score(X, y) > 0.9
-    features = fast().fit(X, partial).transform(X)
+    model = fast().fit(X, partial)
+    features = model.transform(X)
     assert LogisticRegression().fit(features, y).score(features, y) > 0.9
+    if share:  # the clusters are the classes, in their order
+        assert (model._posterior(X).argmax(axis=1) == y).mean() > 0.9
+
+
+def test_in_a_pipeline(blobs):
+    X, y = blobs
+    assert make_pipeline(fast(), LogisticRegression()).fit(X, y).score(X, y) > 0.9
 
 
 def test_labels_set_the_number_of_clusters(blobs):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
+from pickle import PicklingError
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -146,16 +147,22 @@ def identity(value: Any, within: tuple[int, ...] = ()) -> str:
         case MethodType():
             return inner([value.__func__, value.__self__])
         case BuiltinFunctionType():
-            return f"{value.__module__}.{value.__qualname__}"
+            return inner([kind, value.__qualname__, value.__self__])
+        case ModuleType():
+            return value.__name__
+        case np.random.Generator() | np.random.RandomState() | torch.Generator():
+            return inner(kind)  # whose state is another one after every draw
         case partial():
             return inner([value.func, value.args, value.keywords])
         case list() | tuple():
-            return f"{kind.__name__}{[inner(item) for item in value]}"
+            return f"{kind.__name__}[{', '.join(map(inner, value))}]"
         case set() | frozenset():
-            return f"{kind.__name__}{sorted(map(inner, value))}"
+            return f"{kind.__name__}[{', '.join(sorted(map(inner, value)))}]"
         case dict():
-            return str([(inner(key), inner(item)) for key, item in value.items()])
+            return f"{kind.__name__}[{', '.join(f'{inner(key)}: {inner(item)}' for key, item in value.items())}]"
     shown = repr(value)
-    if is_dataclass(value) or " at 0x" in shown:  # an address, which is another one in another process
-        return inner(kind) + inner(getattr(value, "__dict__", {}))
-    return shown
+    shown = inner(kind) if " at 0x" in shown else shown  # an address is another one in another process
+    try:
+        return shown if kind.__module__ == "builtins" else inner(value.__reduce_ex__(2))  # the parts that a pickle has
+    except (TypeError, AttributeError, RuntimeError, PicklingError):
+        return shown

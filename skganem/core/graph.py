@@ -23,7 +23,7 @@ SEGMENTS, TRIED = 3, (2, 3, 4)
 #: For judging partitions: principal components of the features for each cluster, and the weight of the share of links that is
 #: cut beside -2/n times the log-likelihood.
 COMPONENTS, CUT = 1.5, 45
-#: Groups beyond so many can't be told apart by `spread_out`.
+#: Neighbours and eigenvectors in the map of `spread_out`, which tells no more groups apart than it has eigenvectors.
 N_SCORE_NEIGHBORS, N_SCORE_VECTORS = 10, 128
 
 

@@ -193,10 +193,8 @@ def choose(n: int, size: int, rng: torch.Generator, keep: Tensor = NONE) -> Tens
     """Choose `size` of n positions, ascending, all if there are no more; `keep` first, up to half of them."""
     if n <= size:
         return torch.arange(n)
-    order = torch.randperm(n, generator=rng, device=rng.device).cpu()
-    chosen = torch.zeros(n, dtype=torch.bool)
-    chosen[torch.cat([keep[: size // 2], order])[:size]] = True
-    return chosen.nonzero().squeeze(1)
+    order, first = torch.randperm(n, generator=rng, device=rng.device).cpu(), keep[: size // 2]
+    return torch.cat([first, order[~torch.isin(order, first)]])[:size].sort().values
 
 
 def distinct(source: Source, chosen: Tensor, n_neighbors: int) -> tuple[Tensor, Tensor, Tensor]:

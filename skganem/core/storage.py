@@ -122,7 +122,8 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.generic):
-        return encode(value.item(), arrays)
+        times = value.dtype.kind in "mM"  # whose items are of other types
+        return {"$": "scalar", "array": encode(np.array(value), arrays)} if times else encode(value.item(), arrays)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, torch.Tensor):
@@ -158,6 +159,8 @@ def decode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
             return torch.from_numpy(decode(value["array"], arrays))
         case "array":
             return arrays[value["name"]]
+        case "scalar":
+            return decode(value["array"], arrays)[()]
         case "times":
             return decode(value["array"], arrays).astype(value["dtype"])
         case "objects":
