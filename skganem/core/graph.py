@@ -134,7 +134,7 @@ def partition(
     ----------
     graphs : sequence of sparse arrays of shape (n, n)
         One, or with `features` one or more of the same nodes.
-    n_clusters : int
+    n_clusters : int, 2 or more
     seed : int
     features : ndarray of shape (n, d) or None
         Of the nodes.
