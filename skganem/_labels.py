@@ -1,6 +1,8 @@
 """What comes in as y: classes, some of them unknown."""
 
 import warnings
+from datetime import date
+from numbers import Number
 
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
@@ -71,9 +73,11 @@ def is_unlabeled(y, unlabeled):
     if isinstance(unlabeled, str) != (y.dtype.kind in "US"):
         return np.zeros(len(y), dtype=bool)
     if is_missing(unlabeled):
-        of_kind = {"f": isinstance(unlabeled, float), "M": str(unlabeled) == "NaT", "m": str(unlabeled) == "NaT"}
+        of_kind = {"f": isinstance(unlabeled, (float, np.floating)), "M": str(unlabeled) == "NaT", "m": str(unlabeled) == "NaT"}
         return np.isnan(y) if of_kind.get(y.dtype.kind, False) else np.zeros(len(y), dtype=bool)
-    return y == unlabeled
+    if y.dtype.kind in "mM" and isinstance(unlabeled, Number):  # which NumPy would take for a time
+        return np.zeros(len(y), dtype=bool)
+    return y == (np.datetime64(unlabeled) if isinstance(unlabeled, date) and y.dtype.kind == "M" else unlabeled)
 
 
 def _same(label, unlabeled):

@@ -205,7 +205,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         Raises
         ------
         ValueError
-            If X or y is not as above, as where y has the continuous values of a regression.
+            If X or y is not as above, as where y has the continuous values of a regression. (Whole numbers pass for classes.)
         """
         with unchanged_on_error(self):
             X = as_rows(self, X, reset=True, image_shape=self.image_shape, min_samples=2)

@@ -6,6 +6,7 @@ matplotlib is imported only when something is drawn.
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.decomposition import PCA
+from sklearn.frozen import FrozenEstimator
 from sklearn.metrics.cluster import contingency_matrix
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils._optional_dependencies import check_matplotlib_support
@@ -19,13 +20,15 @@ __all__ = ["ClusterConfusionDisplay", "EMHistoryDisplay", "FeatureMapDisplay", "
 class _Display:
     @classmethod
     def _check(cls, estimator):
-        """Raise an error unless an estimator is one of this package's, and fitted."""
+        """Return an estimator, unwrapped if it is frozen; raise an error unless it is one of this package's, and fitted."""
+        estimator = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
         if not isinstance(estimator, BaseGANEM):
             raise TypeError(
                 f"{cls.__name__} is for skganem's estimators, got a {type(estimator).__name__}; of a pipeline, give the step "
                 "that is one."
             )
         check_is_fitted(estimator)
+        return estimator
 
     def _axes(self, ax):
         """Return the axes to draw on, new ones if None, and remember them and their figure."""
@@ -101,7 +104,7 @@ class GeneratedSamplesDisplay(_Display):
         ValueError
             If it can't sample, or was fitted to plain rows.
         """
-        cls._check(estimator)
+        estimator = cls._check(estimator)
         if not hasattr(estimator, "sample"):
             raise ValueError(
                 f"{type(estimator).__name__} has no sample: give a GANEMClustering or a GANEMSemiSupervisedClassifier."
@@ -195,8 +198,13 @@ class EMHistoryDisplay(_Display):
         -------
         display : EMHistoryDisplay
             The display, drawn.
+
+        Raises
+        ------
+        TypeError
+            If the estimator is none of skganem's.
         """
-        cls._check(estimator)
+        estimator = cls._check(estimator)
         return cls(estimator.history_["change"], estimator.history_["confidence"]).plot(ax=ax)
 
     def plot(self, *, ax=None):
@@ -277,8 +285,13 @@ class FeatureMapDisplay(_Display):
         -------
         display : FeatureMapDisplay
             The display, drawn.
+
+        Raises
+        ------
+        TypeError
+            If the estimator is none of skganem's.
         """
-        cls._check(estimator)
+        estimator = cls._check(estimator)
         source = estimator._source(X)
         points = estimator._model.features(source).cpu().numpy()
         if points.shape[1] < 2:

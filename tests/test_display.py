@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 
 from skganem import GANEMClustering, GANEMSemiSupervisedClassifier, GANEMTransformer
@@ -92,6 +93,9 @@ def test_a_pipeline_is_refused(blobs, display):
     pipeline = make_pipeline(GANEMClustering(3, recipe=fast_recipe(), random_state=0)).fit(X)
     with pytest.raises(TypeError, match="of a pipeline, give the step"):
         display.from_estimator(pipeline, **({"X": X} if display is FeatureMapDisplay else {}))
+    if display is not GeneratedSamplesDisplay:  # which refuses rows
+        frozen = FrozenEstimator(pipeline[-1])
+        assert display.from_estimator(frozen, **({"X": X} if display is FeatureMapDisplay else {})).figure_
 
 
 def test_confusion_puts_matching_clusters_on_the_diagonal():

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import pickle
 import signal
-from functools import partial
+from functools import cache, partial
 
 import joblib
 import numpy as np
@@ -454,12 +454,17 @@ def test_functions_are_told_apart_by_what_they_do():
         dividing(long), dividing(np.where(long == 2500, 0, long)), dividing(np.array([2, None])), dividing(np.array([3, None])),
         dividing(torch.tensor(long)), dividing(torch.ones((), dtype=torch.bfloat16)), dividing(torch.zeros(())),
         Change(2), Change(3), nn.Dropout(0.1), nn.Dropout(0.2), torch.relu, torch.tanh, np.sin, np.cos,
-        np.random.default_rng(0), np.random.RandomState(0), {0: 1}.get, {0: 2}.get, sp.csr_array(np.eye(3)),
+        np.random.default_rng(0), np.random.PCG64(0), "a at 0x1", "a at 0x2", cache(dividing(2)), cache(dividing(3)),
+        {0: 1}.get, {0: 2}.get, sp.csr_array(np.eye(3)),
         sp.csr_array(2 * np.eye(3)), pd.DataFrame({"a": long}), pd.DataFrame({"a": np.where(long == 2500, 0, long)}),
     ]  # fmt: skip
     assert len({identity(kind) for kind in kinds}) == len(kinds)
     assert identity(dividing(2)) == identity(dividing(2))
     assert identity(Softer(2)) == identity(Softer(2))
-    assert not any("0x" in identity(kind) for kind in [*kinds, object(), (i for i in "a")])
+    assert not any("0x" in identity(kind) for kind in [*kinds, object(), (i for i in "a")] if not isinstance(kind, str))
     assert list({0, 8}) != list({8, 0})  # nor does the order of a set matter, which is another one in another process
     assert identity({0, 8}) == identity({8, 0})
+    drawn = np.random.default_rng(0)
+    before = identity(dividing(drawn))
+    drawn.random()
+    assert identity(dividing(drawn)) == before

@@ -1,9 +1,11 @@
+from datetime import date, datetime
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from skganem import GANEMSemiSupervisedClassifier, Recipe
-from skganem._labels import split_labels
+from skganem._labels import is_unlabeled, split_labels
 
 from .conftest import fast_recipe
 
@@ -139,6 +141,16 @@ def test_dates_are_classes_and_nat_is_none():
         np.testing.assert_array_equal(classes, y[[0, 2]])
     with pytest.raises(ValueError, match="set `unlabeled` to it"):
         split_labels(y, y, -1)
+    assert split_labels(y, y - y[0], np.timedelta64("NaT"))[0].tolist() == [0, 2]
+    assert is_unlabeled(np.array([-1, 6], dtype="m8[ns]"), -1).tolist() == [False, False]
+    assert is_unlabeled(np.array([1, np.nan]), np.float32("nan")).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("unit", ["D", "s", "us", "ns"])
+@pytest.mark.parametrize("marker", [date(1970, 1, 1), datetime(1970, 1, 1), np.datetime64("1970-01-01")])
+def test_a_date_may_be_the_marker(unit, marker):
+    y = np.array(["2026-01-05", "1970-01-01"], dtype=f"datetime64[{unit}]")
+    assert is_unlabeled(y, marker).tolist() == [False, True]
 
 
 def test_pandas_missing_labels(blobs):

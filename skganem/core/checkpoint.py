@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import partial
 from pathlib import Path
-from pickle import PicklingError
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
@@ -150,8 +150,6 @@ def identity(value: Any, within: tuple[int, ...] = ()) -> str:
             return inner([kind, value.__qualname__, value.__self__])
         case ModuleType():
             return value.__name__
-        case np.random.Generator() | np.random.RandomState() | torch.Generator():
-            return inner(kind)  # whose state is another one after every draw
         case partial():
             return inner([value.func, value.args, value.keywords])
         case list() | tuple():
@@ -160,9 +158,10 @@ def identity(value: Any, within: tuple[int, ...] = ()) -> str:
             return f"{kind.__name__}[{', '.join(sorted(map(inner, value)))}]"
         case dict():
             return f"{kind.__name__}[{', '.join(f'{inner(key)}: {inner(item)}' for key, item in value.items())}]"
+    if sp.issparse(value):
+        return inner([kind, value.shape, *sp.find(value)])
+    if hasattr(value, "to_numpy"):  # a data frame, whose repr is cut short
+        return inner([kind, value.to_numpy()])
     shown = repr(value)
-    shown = inner(kind) if " at 0x" in shown else shown  # an address is another one in another process
-    try:
-        return shown if kind.__module__ == "builtins" else inner(value.__reduce_ex__(2))  # the parts that a pickle has
-    except (TypeError, AttributeError, RuntimeError, PicklingError):
-        return shown
+    address = " at 0x" in shown and not isinstance(value, (str, bytes))  # which is another one in another process
+    return inner([kind, getattr(value, "__dict__", {})]) if address or is_dataclass(value) else shown

@@ -101,6 +101,8 @@ def spread_out(points: Tensor) -> np.ndarray:
     Equal points are one node: with more copies than neighbours, each would be linked to nothing else.
     """
     _, first, which = np.unique(keys_of(points.numpy()), return_index=True, return_inverse=True)
+    if len(first) == 1:
+        return np.zeros((len(points), 1))
     graph = affinity(neighbours(points[torch.from_numpy(first)], N_SCORE_NEIGHBORS).numpy())
     return diffusion_map(graph, min(N_SCORE_VECTORS, max(1, len(first) // 2)), seed=0)[which]
 

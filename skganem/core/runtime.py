@@ -95,7 +95,7 @@ def trainable() -> Iterator[None]:
     """Have torch make float32 tensors, on the CPU, and compute gradients inside the block, whatever its defaults outside."""
     own_dtype = borrowed("dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32)
     # The context slows all calls down, so there is none where it would change nothing.
-    own_device = nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
+    own_device = nullcontext() if torch.empty(0).device.type == "cpu" else torch.device("cpu")
     with own_dtype, own_device, torch.enable_grad():
         yield
 
