@@ -232,7 +232,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
             raise ValueError(f"init has shape {w.shape}, expected {(len(X), self.n_clusters)}.")
         if (w < 0).any() or not np.allclose(w.sum(axis=1), 1, atol=1e-3):
             raise ValueError("init must have non-negative rows that sum to 1.")
-        return torch.from_numpy(w.copy())
+        return torch.tensor(w, device="cpu")
 
     def predict(self, X):
         """Tell the most probable cluster of each sample.
@@ -293,7 +293,8 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         check_is_fitted(self)
         source = self._source(X)
         if len(source) > MAX_SCORED:
-            source = source.subset(torch.from_numpy(np.linspace(0, len(source) - 1, MAX_SCORED).astype(np.int64)))
+            places = torch.linspace(0, len(source) - 1, MAX_SCORED, dtype=torch.float64, device="cpu")
+            source = source.subset(places.long())
         labels = self._model.posterior(source).argmax(dim=1).cpu().numpy()
         if not 1 < len(np.unique(labels)) < len(labels):
             return 0.0

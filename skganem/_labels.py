@@ -70,14 +70,15 @@ def is_unlabeled(y, unlabeled):
     """Tell which entries of y are the marker: a bool array (n_samples,)."""
     if y.dtype == object:
         return np.array([type(label) is not bool and _same(label, unlabeled) for label in y.tolist()], dtype=bool)
-    if isinstance(unlabeled, str) != (y.dtype.kind in "US"):
-        return np.zeros(len(y), dtype=bool)
+    none, kind = np.zeros(len(y), dtype=bool), y.dtype.kind
+    if isinstance(unlabeled, str) != (kind in "US"):
+        return none
     if is_missing(unlabeled):
-        of_kind = {"f": isinstance(unlabeled, (float, np.floating)), "M": str(unlabeled) == "NaT", "m": str(unlabeled) == "NaT"}
-        return np.isnan(y) if of_kind.get(y.dtype.kind, False) else np.zeros(len(y), dtype=bool)
-    if y.dtype.kind in "mM" and isinstance(unlabeled, Number):  # which NumPy would take for a time
-        return np.zeros(len(y), dtype=bool)
-    return y == (np.datetime64(unlabeled) if isinstance(unlabeled, date) and y.dtype.kind == "M" else unlabeled)
+        is_nan, is_nat = isinstance(unlabeled, (float, np.floating)), str(unlabeled) == "NaT"
+        return np.isnan(y) if (kind == "f" and is_nan) or (kind in "mM" and is_nat) else none
+    if kind in "mM" and isinstance(unlabeled, Number):  # which NumPy would take for a time
+        return none
+    return y == (np.datetime64(unlabeled) if kind == "M" and isinstance(unlabeled, date) else unlabeled)
 
 
 def _same(label, unlabeled):

@@ -460,7 +460,7 @@ def test_other_constraints(blobs, lipschitz):
 def test_initial_w(blobs, init, monkeypatch):
     seen = []
     monkeypatch.setattr(em, "m_step", lambda training, w: seen.append(w) or (0.0, 0.0))
-    solve(blobs[0], init=init, max_iter=1)
+    assert solve(blobs[0], init=init, max_iter=1).w.shape == (150, 3)
     torch.testing.assert_close(seen[0].sum(dim=1), torch.ones(150))
     spread = float(seen[0].std(dim=0).min())
     assert spread == 0 if init == "uniform" else spread > 0.1

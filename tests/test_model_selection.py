@@ -134,4 +134,4 @@ def test_metadata_routing(blobs):
         weights = np.where(y == 0, 1.0, 0.0)
         model = make_pipeline(scaler, classifier).fit(X, y, sample_weight=weights)
         np.testing.assert_allclose(model[0].mean_, X[y == 0].mean(axis=0))
-        assert np.isfinite(cross_val_score(model, X, y, cv=2)).all()
+        assert 0 <= cross_val_score(model, X, y, cv=2).mean() <= 1

@@ -243,27 +243,18 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-@pytest.mark.parametrize("stage", [(em, "m_step"), (em, "e_step")], ids=lambda stage: stage[1])
-def test_an_ended_process_goes_on_to_the_same_end(case, stage, tmp_path, monkeypatch):
-    """Whatever step a process dies in, the next one ends as if it had not."""
-    goes_on_to_the_same_end(*case, *stage, tmp_path, monkeypatch)
-
-
-@pytest.mark.parametrize("case", ["rows"], indirect=True)
-@pytest.mark.parametrize("stage", [(storage, "write"), (os, "fsync"), (os, "replace")], ids=lambda stage: stage[1])
-def test_a_process_that_ended_while_writing_goes_on_to_the_same_end(case, stage, tmp_path, monkeypatch):
-    goes_on_to_the_same_end(*case, *stage, tmp_path, monkeypatch)
-
-
-def goes_on_to_the_same_end(X, make, module, name, tmp_path, monkeypatch):
-    """Assert that a fit ends the same if its process dies in the first, or the third, call of a function."""
+def test_an_ended_process_goes_on_to_the_same_end(case, tmp_path, monkeypatch):
+    """Whatever call of the M-step, the E-step or the writing a process dies in, the next one ends as if it had not."""
+    X, make = case
     expected = everything(make().fit(X), X)
-    for call in (1, 3):
-        with monkeypatch.context() as patch:
-            dies_in(patch, module, name, call)
-            with pytest.raises(Killed):
-                make(checkpoint_dir=tmp_path / str(call)).fit(X)
-        assert everything(make(checkpoint_dir=tmp_path / str(call)).fit(X), X) == expected
+    for stage in ((em, "m_step"), (em, "e_step"), (storage, "write"), (os, "fsync"), (os, "replace")):
+        for call in (1, 3):
+            folder = tmp_path / f"{stage[1]}-{call}"
+            with monkeypatch.context() as patch:
+                dies_in(patch, *stage, call)
+                with pytest.raises(Killed):
+                    make(checkpoint_dir=folder).fit(X)
+            assert everything(make(checkpoint_dir=folder).fit(X), X) == expected
 
 
 def dies_in(patch, module, name, call):

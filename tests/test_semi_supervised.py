@@ -22,7 +22,7 @@ def hide(y, keep, marker=-1):
     return out, known
 
 
-@pytest.mark.parametrize("keep", [1, 3])
+@pytest.mark.parametrize("keep", [1, 3, 1000])
 def test_few_labels(moons, keep):
     X, y = moons
     partial, _ = hide(y, keep)

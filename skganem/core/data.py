@@ -91,7 +91,7 @@ class Source:
 
     def __init__(self, array: np.ndarray, shape: Shape, scaling: Scaling, device: torch.device) -> None:
         self.array, self.shape, self.scaling, self.device = array, shape, scaling, device
-        self._offset = torch.from_numpy(np.array(scaling.offset, dtype=np.float64))
+        self._offset = torch.as_tensor(scaling.offset, dtype=torch.float64, device="cpu")
         self._resident = self._resident_copy()
 
     def __len__(self) -> int:

@@ -142,8 +142,9 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         return {"$": "list" if isinstance(value, list) else "tuple", "items": [encode(item, arrays) for item in value]}
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {"$": "dict", "items": {key: encode(item, arrays) for key, item in value.items()}}
-    if isinstance(value, Networks) and value in NETWORKS.values():
-        return {"$": "networks", "name": next(name for name, known in NETWORKS.items() if value == known)}
+    for name, networks in NETWORKS.items():
+        if isinstance(value, Networks) and value == networks:
+            return {"$": "networks", "name": name}
     if type(value) in RECORDS.values():
         items = {field.name: encode(getattr(value, field.name), arrays) for field in fields(value)}
         return {"$": type(value).__name__, "items": items}
