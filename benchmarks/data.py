@@ -3,7 +3,8 @@
 Those that no package ships are read from the folder in the environment variable SKGANEM_DATA (``.data`` if it is not set):
 ``mnist.npz`` and ``svhn10k.npz`` with the arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test``, and ``celeba10k.npz``
 with ``jpeg_train`` and ``jpeg_test``, the bytes of all files one after another, ``ends_train`` and ``ends_test``, where each
-ends, and ``attr_train``, ``attr_test`` and ``attr_names``.
+ends, and ``attr_train``, ``attr_test`` and ``attr_names``. ``fashion.npz`` has ``x`` and ``y``, all 70,000 images of
+Fashion-MNIST, ordered by class.
 """
 
 import os
@@ -27,6 +28,13 @@ def archive(name):
 def mnist():
     """Load all of MNIST."""
     return archive("mnist")
+
+
+def fashion(part):
+    """Return images of clothes, 28x28: a part of 10,000 of seven, each of them drawn from all."""
+    data = archive("fashion")
+    order = np.random.default_rng(0).permutation(70_000)[10_000 * part :][:10_000]
+    return data["x"][order], data["y"][order].astype(int)
 
 
 def svhn():
@@ -92,6 +100,16 @@ def mnist_dev_small(seed):
     chosen = np.random.default_rng(seed).choice(len(X), 1797, replace=False)
     doubled = X[chosen, 4:24, 4:24].astype(float).repeat(2, axis=1).repeat(2, axis=2)
     return np.rint(doubled.reshape(-1, 8, 5, 8, 5).mean(axis=(2, 4)) / 16), y[chosen]
+
+
+def fashion_10k(seed):
+    """Return 10,000 images of clothes."""
+    return fashion(0)
+
+
+def fashion_dev(seed):
+    """Return 10,000 others: on those of seeds 0 to 4, defaults were chosen."""
+    return fashion(2 + seed)
 
 
 def mnist_60k(seed):
@@ -170,6 +188,8 @@ CLUSTERING = {
     "mnist-dev-small": (mnist_dev_small, 10),
     "mnist-60k": (mnist_60k, 10),
     "mnist-imbalanced": (mnist_imbalanced, 10),
+    "fashion-10k": (fashion_10k, 10),
+    "fashion-dev": (fashion_dev, 10),
     "svhn": (svhn_train, 10),
     "mnist-dev-imbalanced": (mnist_dev_imbalanced, 10),
     **{f"celeba-32/{attribute}": (celeba_32(attribute), 2) for attribute in ATTRIBUTES},

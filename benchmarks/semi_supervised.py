@@ -10,7 +10,7 @@ import time
 import warnings
 
 import numpy as np
-from data import ATTRIBUTES, faces, mnist, named, svhn
+from data import ATTRIBUTES, faces, fashion, mnist, named, svhn
 from report import append, machine, over_attributes, parsed, parser, peak_memory, read, table
 from rivals import CLASSIFIERS, TAKES_IMAGES
 from sklearn.datasets import load_digits
@@ -55,6 +55,12 @@ def mnist_with(per_class, n=10_000):
     return load
 
 
+def fashion_100(draw):
+    """Return 10,000 images of clothes with 10 labels of each kind, and 10,000 others to test on."""
+    (X, y), (X_test, y_test) = fashion(0), fashion(1)
+    return X, hide(y, 10, np.random.default_rng(draw)), X_test, y_test
+
+
 def svhn_1000(draw):
     """Return the house numbers' digits with 100 labels of each, and those of other photographs to test on."""
     data = svhn()
@@ -78,6 +84,7 @@ DATA = {
     "mnist-100": mnist_with(10),
     "mnist-1000": mnist_with(100),
     "mnist-all": mnist_with(None),
+    "fashion-100": fashion_100,
     "mnist-60k-100": mnist_with(10, 60_000),
     "mnist-60k-1000": mnist_with(100, 60_000),
     "svhn-1000": svhn_1000,

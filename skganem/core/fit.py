@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -196,11 +196,14 @@ def initial_w(
 
 
 def augmentation(problem: Problem, neighbours: Tensor | None) -> Augmentation | None:
-    """Return the changes under which the E-net's answer must stay the same."""
+    """Return the changes under which the E-net's answer must stay the same.
+
+    Warps leave the tone alone: an E-net is not tempted to know an image by it, and small images are told apart by it, too.
+    """
     if neighbours is not None:
         return NeighbourMix(problem.source, neighbours)
     own = problem.change
-    return own.scaled(problem.recipe.e_strength) if isinstance(own, ImageWarp) else own
+    return replace(own.scaled(problem.recipe.e_strength), tone=0.0) if isinstance(own, ImageWarp) else own
 
 
 @torch.no_grad()

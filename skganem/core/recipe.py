@@ -100,7 +100,8 @@ class Recipe:
         neighbours. The encoder learns with images that are shrunken first, if their shorter side has 64 pixels or more, to
         32 to 47.
     e_strength : float
-        The size of the E-step's warps, as a part of those by which the encoder learns ("auto" and `ImageWarp`).
+        The size of the E-step's warps, as a part of those by which the encoder learns ("auto" and `ImageWarp`); they leave the
+        tone alone.
     generated : float
         Weight of the E-step's term on generated samples (Eq. 5).
     weigh_generated : bool
@@ -152,7 +153,7 @@ class Recipe:
     decay: float | None = None
     init: str = "graph"
     augmentation: str | Augmentation | None = "auto"
-    e_strength: float = 0.7
+    e_strength: float = 1.0
     generated: float = 1.0
     weigh_generated: bool = True
     n_unheard: int = 4
