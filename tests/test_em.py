@@ -1,8 +1,7 @@
 """The EM loop, its two steps, and every seam at which a part can be exchanged."""
 
-from itertools import pairwise
-
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
