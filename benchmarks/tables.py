@@ -94,7 +94,7 @@ FEATURES = (("GAN-EM 100", "UMAP 10", "PCA 100", "GAN-EM 2", "PCA 2"), {"MNIST, 
 def cell(n, mean, worst, bold):
     """Return mean and worst of n runs as text."""
     text = f"**{mean:.1f}**, {worst:.1f}" if bold else f"{mean:.1f}, {worst:.1f}"
-    return text if n == 5 else f"{text} ({n} runs)"
+    return text if n == 5 else f"{text} ({n} run{'s' * (n > 1)})"
 
 
 def headline(records, keys, methods, rows):
