@@ -116,7 +116,7 @@ class SupervisedNetwork(ClassifierMixin, BaseEstimator):
         rng = torch.Generator(self.device_).manual_seed(self.seed)
         with seeded(self.seed):
             net = Classifier(e_net_features(self.shape_, self.width), 16 * self.width, len(self.classes_)).to(self.device_)
-        optimizer, warp = torch.optim.Adam(net.parameters(), lr=self.rate), ImageWarp(tone=0.0)
+        optimizer, warp = torch.optim.Adam(net.parameters(), lr=self.rate), ImageWarp(contrast=0.0)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, self.n_steps))
         for index in endless_batches(len(rows), min(self.batch_size, len(rows)), self.n_steps, rng):
             with autocast(self.device_, resolve_precision("auto", self.device_, self.shape_)):

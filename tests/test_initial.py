@@ -9,6 +9,7 @@ from sklearn.datasets import make_blobs, make_circles
 
 from skganem import Recipe, clustering_error
 from skganem.core import initial, neighbours
+from skganem.core.augment import ImageWarp
 from skganem.core.data import Scaling, Source
 from skganem.core.em import certainty
 from skganem.core.graph import affinity
@@ -203,21 +204,37 @@ def test_large_images_are_compared_by_some_32_pixels_a_side():
     assert blurred(torch.randn(2, 1, 28, 28)).shape == (2, 784)
 
 
+def test_one_encoder_sees_images_of_one_contrast_and_the_other_of_many(monkeypatch):
+    contrasts = []
+    monkeypatch.setattr(ImageWarp, "__call__", lambda warp, x, index, rng: contrasts.append(warp.contrast) or x)
+    X = np.random.default_rng(0).uniform(-1, 1, (12, 64))
+    source = Source(X, (1, 8, 8), Scaling(np.zeros(1), 1.0), CPU)
+    model = Model(Layout((1, 8, 8), 2, 4, 4), DEFAULT_NETWORKS, 0, CPU)
+    rng = torch.Generator().manual_seed(0)
+    losses = learn_features(model, source, Recipe().but(representation_steps=2), ImageWarp(contrast=0.7), rng, torch.float32)
+    assert contrasts == [0.0] * 4 + [0.7] * 4
+    assert len(losses) == 4
+    halves = model.coordinates(source).chunk(2, dim=1)
+    for half in halves:
+        torch.testing.assert_close(half.norm(dim=1), torch.full((12,), 0.5**0.5))  # each counts as much as the other
+    assert not torch.allclose(*halves, atol=0.1)
+
+
 @pytest.mark.parametrize(("shape", "seen"), [((3, 70, 100), (3, 35, 50)), ((1, 40, 40), (1, 40, 40))])
-def test_the_encoder_sees_large_images_shrunken(shape, seen):
-    rng, shapes = torch.Generator().manual_seed(0), set()
+def test_both_encoders_see_large_images_shrunken(shape, seen):
+    rng, shapes = torch.Generator().manual_seed(0), []
     X = np.random.default_rng(0).uniform(-1, 1, (12, math.prod(shape)))
     source = Source(X, shape, Scaling(np.zeros(1), 1.0), CPU)
     model = Model(Layout(shape, 2, 4, 4), DEFAULT_NETWORKS, 0, CPU)
 
     def flip(x, index, rng):
-        shapes.add(tuple(x.shape[1:]))
+        shapes.append(tuple(x.shape[1:]))
         return x.flip(3)
 
     learn_features(model, source, Recipe().but(representation_steps=2), flip, rng, torch.float32)
-    assert shapes == {seen}
+    assert shapes == [seen] * 8  # two encoders, of which each sees two views of two batches
     coordinates = model.coordinates(source)
-    assert coordinates.shape == (12, 64)
+    assert coordinates.shape == (12, 128)
     again = Model(Layout(shape, 2, 4, 4), DEFAULT_NETWORKS, 1, CPU).from_numpy(model.to_numpy())
     torch.testing.assert_close(again.coordinates(source), coordinates, rtol=0, atol=0)
     other = Source(X + np.tile([0.01, -0.01], X.shape[1] // 2), shape, Scaling(np.zeros(1), 1.0), CPU)

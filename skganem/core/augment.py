@@ -35,10 +35,10 @@ def cubic_weights(size: int, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class ImageWarp:
-    """Random affine map and smooth displacement of each image, and another tone, or other colours.
+    """Random affine map and smooth displacement of each image, and another contrast, or other colours.
 
-    An encoder that is to know an image again by what a warp leaves alone would otherwise know it by how bright it is, or how
-    bold its strokes are, which says little of its class.
+    An encoder that is to know an image again by what a warp leaves alone would otherwise know it by how bright it is, which
+    often says little of its class.
 
     Parameters
     ----------
@@ -48,9 +48,9 @@ class ImageWarp:
         Largest shear; largest logarithm of the stretch along each axis; largest shift, as a part of half the image.
     elastic : float
         Standard deviation of the displacement at the nodes of a 5x5 grid, as a part of half the image.
-    tone : float
-        Largest logarithm of the power to which brightness, from 0 to 1, is raised, and of the contrast to the border; not of
-        images with 3 channels, nor in the E-step.
+    contrast : float
+        Largest logarithm of the factor of the contrast to the border; not of images with 3 channels, and only for one of the
+        two networks by whose features images are near each other.
     colour : float
         Largest change of brightness, and of the logarithm of contrast, of images with 3 channels.
 
@@ -65,7 +65,7 @@ class ImageWarp:
     stretch: float = 0.14
     shift: float = 0.1
     elastic: float = 0.06
-    tone: float = 1.0
+    contrast: float = 1.0
     colour: float = 0.28
 
     def scaled(self, factor: float) -> ImageWarp:
@@ -94,7 +94,7 @@ class ImageWarp:
         x = F.grid_sample(x, grid.clamp(-edge, edge), align_corners=False)
         if x.shape[1] == 3:
             return self._recoloured(x, rng) if self.colour else x
-        return self._toned(x, rng) if self.tone else x
+        return self._contrasted(x, rng) if self.contrast else x
 
     def _matrices(self, n: int, aspect: float, rng: torch.Generator) -> Tensor:
         """Draw n affine maps (n, 2, 3): a rotation of a stretch with shear, then a shift.
@@ -117,9 +117,8 @@ class ImageWarp:
         lines = torch.matmul(down, nodes.view(n, NODES, 2 * NODES)).view(n, height, NODES, 2)
         return torch.matmul(across, lines)
 
-    def _toned(self, x: Tensor, rng: torch.Generator) -> Tensor:
-        power, contrast = (_uniform(len(x), self.tone, rng).exp()[:, None, None, None] for _ in range(2))
-        x = 2 * ((x + 1) / 2).clamp_min(1e-6) ** power - 1
+    def _contrasted(self, x: Tensor, rng: torch.Generator) -> Tensor:
+        contrast = _uniform(len(x), self.contrast, rng).exp()[:, None, None, None]
         sides = [x[:, :, 0], x[:, :, -1], x[:, :, :, 0], x[:, :, :, -1]]
         border = torch.cat(sides, dim=2).mean(dim=(1, 2))[:, None, None, None]
         return (x - border) * contrast + border

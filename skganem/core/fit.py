@@ -78,7 +78,7 @@ class Problem:
 
     @property
     def change(self) -> Augmentation | None:
-        """The changes of an image by which an encoder learns."""
+        """The changes of an image by which encoders learn."""
         return ImageWarp() if isinstance(self.recipe.augmentation, str) else self.recipe.augmentation
 
     def fingerprint(self) -> str:
@@ -198,12 +198,12 @@ def initial_w(
 def augmentation(problem: Problem, neighbours: Tensor | None) -> Augmentation | None:
     """Return the changes under which the E-net's answer must stay the same.
 
-    Warps leave the tone alone: an E-net is not tempted to know an image by it, and small images are told apart by it, too.
+    Warps leave the contrast alone: an E-net is not tempted to know an image by it.
     """
     if neighbours is not None:
         return NeighbourMix(problem.source, neighbours)
     own = problem.change
-    return replace(own.scaled(problem.recipe.e_strength), tone=0.0) if isinstance(own, ImageWarp) else own
+    return replace(own.scaled(problem.recipe.e_strength), contrast=0.0) if isinstance(own, ImageWarp) else own
 
 
 @torch.no_grad()

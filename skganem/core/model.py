@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skganem.core.data import Source
-from skganem.core.networks import Classifier, Generator, Networks
+from skganem.core.networks import Classifier, Encoder, Generator, Networks
 from skganem.core.runtime import evaluating, seeded, trainable
 from skganem.core.shapes import Shape, reduction
 
+N_ENCODERS = 2
 CPU_CHUNK = 256
 CHUNK_VALUES = 1 << 22
 
@@ -60,22 +61,22 @@ class Model:
         self.phi = torch.full((n_clusters,), 1 / n_clusters, dtype=torch.float32, device=device)
         self.to(device)
 
-    def add_encoder(self) -> tuple[nn.Module, int]:
-        """Add what is to become the coordinates of images: the E-net's untrained features, of shrunken images.
+    def add_encoder(self) -> list[tuple[nn.Module, int]]:
+        """Add what is to become the coordinates of images: twice the E-net's untrained features, of shrunken images.
 
         Returns
         -------
-        encoder : nn.Module
-        n_features : int
+        list of (nn.Module, int)
+            The two networks, and how many features each has.
         """
         channels, *sides = self.layout.shape
         shape = (channels, *(side // reduction(self.layout.shape) for side in sides))
         with seeded(self._seed), trainable():
-            encoder = self._networks.e_net(shape, self.layout.width)
-            n_features = count_features(encoder, shape)
-        self.encoder = encoder
+            bodies = [self._networks.e_net(shape, self.layout.width) for _ in range(N_ENCODERS)]
+            found = [(body, count_features(body, shape)) for body in bodies]
+        self.encoder = Encoder(bodies)
         self.to(self.device)
-        return encoder, n_features
+        return found
 
     def parts(self) -> dict[str, nn.Module]:
         """Return all networks by name."""

@@ -17,7 +17,7 @@ as in Tables 4 and 5.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -174,8 +174,8 @@ class Networks:
     discriminator : callable (shape, width) -> nn.Module
         Maps (n, \\*shape) to features (n, m), any m; the layer of K + 1 output units is added to it (Eq. 19).
     e_net : callable (shape, width) -> nn.Module
-        As `discriminator`; the layer of K output units is added. Features for the neighbour graph are learned by a network of
-        the same kind; where images are large, it is built for the shape of shrunken ones.
+        As `discriminator`; the layer of K output units is added. Features for the neighbour graph are learned by two
+        networks of the same kind; where images are large, they are built for the shape of shrunken ones.
     """
 
     generator: Callable[[Shape, int, int], nn.Module] = generator
@@ -200,6 +200,18 @@ class Generator(nn.Module):
         one_hot: Tensor = nn.functional.one_hot(c, self.n_clusters).to(z.dtype)
         generated: Tensor = self.body(torch.cat([z, one_hot], dim=1))
         return generated
+
+
+class Encoder(nn.Module):
+    """Networks whose features stand side by side, those of each of length 1."""
+
+    def __init__(self, bodies: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.bodies = nn.ModuleList(bodies)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features (n, m) of samples."""
+        return torch.cat([nn.functional.normalize(body(x), dim=1) for body in self.bodies], dim=1)
 
 
 class Classifier(nn.Module):

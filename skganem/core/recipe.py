@@ -97,11 +97,11 @@ class Recipe:
         hardly anything of those that are held out: w is then uniform, too.
     augmentation : {"auto", None} or callable (x, index, rng) -> x'
         The changes under which an E-net's answer must stay the same. "auto" warps images and mixes rows with their
-        neighbours. The encoder learns with images that are shrunken first, if their shorter side has 64 pixels or more, to
+        neighbours. Encoders learn with images that are shrunken first, if their shorter side has 64 pixels or more, to
         32 to 47.
     e_strength : float
-        The size of the E-step's warps, as a part of those by which the encoder learns ("auto" and `ImageWarp`); they leave the
-        tone alone.
+        The size of the E-step's warps, as a part of those by which encoders learn ("auto" and `ImageWarp`); they leave the
+        contrast alone.
     generated : float
         Weight of the E-step's term on generated samples (Eq. 5).
     weigh_generated : bool
@@ -118,8 +118,8 @@ class Recipe:
         Instead of labels in every batch: at the end of an E-step, train the E-net on the labelled samples until its error
         on them is at most this (Section 5.3). None mixes labelled samples into every batch.
     representation_steps : int
-        Batches of the self-supervised training of the encoder, which gives the graph its distances (images with an
-        augmentation and ``init="graph"`` only).
+        Batches of the self-supervised training of each of the two encoders, which give the graph its distances (images with
+        an augmentation and ``init="graph"`` only).
     representation_batch_size, representation_rate, temperature : int, float, float
         Its batch size, learning rate and NT-Xent temperature.
     n_neighbors : int
@@ -160,7 +160,7 @@ class Recipe:
     consistency: float = 1.0
     sharpening: float = 2.0
     e_epsilon: float | None = None
-    representation_steps: int = 800
+    representation_steps: int = 400
     representation_batch_size: int = 256
     representation_rate: float = 4e-3
     temperature: float = 0.5

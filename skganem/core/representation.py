@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import nn
 
-from skganem.core.augment import Augmentation
+from skganem.core.augment import Augmentation, ImageWarp
 from skganem.core.data import Source, endless_batches
 from skganem.core.losses import normalized_temperature_cross_entropy
-from skganem.core.model import Model, shrunk
+from skganem.core.model import N_ENCODERS, Model, shrunk
 from skganem.core.recipe import Recipe
 from skganem.core.runtime import autocast, seeded
 
@@ -27,34 +28,54 @@ def learn_features(
     dtype: torch.dtype,
     tell: Callable[[str], None] = lambda text: None,
 ) -> list[float]:
-    """Train an encoder to tell which two changed images show the same original (SimCLR, Chen et al. 2020).
+    """Train two encoders to tell which two changed images show the same original (SimCLR, Chen et al. 2020).
 
-    The encoder is added to the model. Large images are shrunken first, which saves most of the time. The E-net does not start
-    from the encoder: it would inherit what the encoder overlooks.
+    One sees images whose contrast is left alone, the other learns to overlook it (`kinds_of_views`). What one of them is
+    misled by, the other seldom is. They are added to the model. Large images are shrunken first, which saves most of the
+    time. The E-net does not start from an encoder: it would inherit what that overlooks.
 
     Returns
     -------
     list of float
-        The loss of each step.
+        The loss of each step, first those of one, then those of the other.
 
     Raises
     ------
     ValueError
         If training diverges.
     """
-    (encoder, n_features), n_steps = model.add_encoder(), recipe.representation_steps
-    head = projection_head(n_features, rng.initial_seed()).to(model.device)
-    parameters = [*encoder.parameters(), *head.parameters()]
+    losses: list[float] = []
+    for i, ((encoder, n_features), views) in enumerate(zip(model.add_encoder(), kinds_of_views(augment), strict=True)):
+        head = projection_head(n_features, rng.initial_seed() + i).to(model.device)
+        tell(f"learning features, encoder {i + 1} of {N_ENCODERS}")
+        losses += learn_to_recognize(encoder, head, source, recipe, views, rng, dtype)
+    return losses
+
+
+def kinds_of_views(augment: Augmentation) -> tuple[Augmentation, Augmentation]:
+    """Return the changes by which each of the two encoders learns: those of an `ImageWarp` without contrast, and all."""
+    return replace(augment, contrast=0.0) if isinstance(augment, ImageWarp) else augment, augment
+
+
+def learn_to_recognize(
+    encoder: nn.Module,
+    head: nn.Module,
+    source: Source,
+    recipe: Recipe,
+    augment: Augmentation,
+    rng: torch.Generator,
+    dtype: torch.dtype,
+) -> list[float]:
+    """Train one encoder, and its projection head; return the loss of each step."""
+    parameters, n_steps = [*encoder.parameters(), *head.parameters()], recipe.representation_steps
     optimizer = torch.optim.Adam(parameters, lr=recipe.representation_rate, betas=(0.9, 0.99), fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, n_steps))
     losses = []
     encoder.train()
-    for step, index in enumerate(endless_batches(len(source), recipe.representation_batch_size, n_steps, rng)):
-        if step % max(1, n_steps // 4) == 0:
-            tell(f"learning features, batch {step} of {n_steps}")
+    for index in endless_batches(len(source), recipe.representation_batch_size, n_steps, rng):
         x = shrunk(source.batch(index))
         views = torch.cat([augment(x, index, rng), augment(x, index, rng)])
-        with autocast(model.device, dtype):
+        with autocast(x.device, dtype):
             projected = head(encoder(views.contiguous(memory_format=torch.channels_last)))
         a, b = projected.float().chunk(2)
         loss = normalized_temperature_cross_entropy(a, b, recipe.temperature)
