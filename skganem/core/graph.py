@@ -20,9 +20,11 @@ BLOCK = 1024
 TIME = 24
 #: Parts that k-means makes of a graph, for each cluster; and those that are tried for several partitions.
 SEGMENTS, TRIED = 3, (2, 3, 4)
-#: For judging partitions: principal components of the features for each cluster, and the weight of the share of links that is
-#: cut beside -2/n times the log-likelihood.
-COMPONENTS, CUT = 1.5, 45
+#: Principal components of the features for each cluster, in which k-means looks for them.
+COMPONENTS = 2
+#: For judging partitions: the least number of principal components, and the weight of the share of links that is cut beside
+#: the logarithm of the scatter.
+LEAST_COMPONENTS, CUT = 5, 20
 #: Neighbours and eigenvectors in the map of `spread_out`, which tells no more groups apart than it has eigenvectors.
 N_SCORE_NEIGHBORS, N_SCORE_VECTORS = 10, 128
 
@@ -129,8 +131,8 @@ def partition(
     k-means in the diffusion map makes parts of even size, which is wrong where clusters differ in size. So it is asked for
     more parts than wanted, which are joined where the graph is thickest. Where a style of a class lies apart, that is wrong
     in turn, and how many parts are joined can decide. With `features`, k-means makes as many parts as wanted, too, and several
-    larger numbers of parts to join, of each graph; and that partition is taken under which the features' principal components
-    are likely and few links are cut (`strain`).
+    larger numbers of parts to join, of each graph, and as many as wanted of the features' principal components, if none is a
+    fragment (`smallest`); and that partition is taken which leaves little scatter and cuts few links (`strain`).
 
     Parameters
     ----------
@@ -156,33 +158,36 @@ def partition(
     found = [(embedding, spectral_parts(embedding, n_clusters, seed, n_init=20)) for embedding in embeddings]
     tried = product(TRIED, zip(graphs, embeddings, strict=True))
     found += [(embedding, joined_parts(graph, embedding, times, n_clusters, seed)) for times, (graph, embedding) in tried]
-    points = principal_components(features, int(COMPONENTS * n_clusters))
-    embedding, labels = min(found, key=lambda parts: strain(graphs, points, parts[1]))
+    points = principal_components(features, max(COMPONENTS * n_clusters, LEAST_COMPONENTS))
+    by_means = kmeans(points, n_clusters, seed)
+    if np.bincount(by_means, minlength=n_clusters).min() >= smallest(graphs[0], n_clusters):
+        found.append((points, by_means))
+    leading = points[:, : max(n_clusters - 1, LEAST_COMPONENTS)]
+    embedding, labels = min(found, key=lambda parts: strain(graphs, leading, parts[1]))
     return labels, centrality(embedding, labels)
 
 
 def strain(graphs: Sequence[sp.csr_array], points: np.ndarray, labels: np.ndarray) -> float:
-    """Return how badly a partition (n,) fits: -2/n times the log-likelihood of points (n, m), plus `CUT` times what it cuts.
+    """Return how badly a partition (n,) fits: the log-determinant of points' scatter (n, m), plus `CUT` times what it cuts.
 
-    The points are taken for those of Gaussians with one covariance, weighted by their sizes (Symons 1981); constants are left
-    out, and nodes without a part count as one more. Styles of a class lie apart in ways in which other classes vary, too, and
-    so in which the covariance is large; classes do not. And where classes differ in size, the links tell a class from half of
-    a larger one.
+    The scatter is the covariance within the parts (Friedman and Rubin 1967), with nodes without a part as one more. Styles of
+    a class lie apart in ways in which other classes vary, too, and so in which the covariance is large; classes do not. And
+    where classes differ in size, the links tell a class from half of a larger one. The points are the K - 1 leading principal
+    components, as many as the centres of K parts span, or a few more where K is small.
     """
-    _, part, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    means = np.stack([points[part == i].mean(axis=0) for i in range(len(sizes))])
+    parts, part = np.unique(labels, return_inverse=True)
+    means = np.stack([points[part == i].mean(axis=0) for i in range(len(parts))])
     floor = 1e-6 * max(float(points.var(axis=0).mean()), 1e-12)
     within = np.atleast_2d(np.cov((points - means[part]).T, bias=True)) + floor * np.eye(points.shape[1])
-    shares = sizes / len(labels)
     share_cut = sum(cut(graph, labels) for graph in graphs) / len(graphs)
-    return float(np.linalg.slogdet(within)[1] - 2 * shares @ np.log(shares)) + CUT * share_cut
+    return float(np.linalg.slogdet(within)[1]) + CUT * share_cut
 
 
 def principal_components(points: np.ndarray, n_components: int) -> np.ndarray:
-    """Return at most so many coordinates (n, m) of points (n, d): along the directions in which they vary most."""
+    """Return at most so many coordinates (n, m) of points (n, d): along the directions in which they vary most, those first."""
     centred = points - points.mean(axis=0)
     _, directions = leading_eigenpairs(sp.csr_array(centred.T @ centred), min(n_components, points.shape[1]), seed=0)
-    return np.asarray(centred @ directions)
+    return np.asarray(centred @ directions[:, ::-1])
 
 
 def centrality(embedding: np.ndarray, labels: np.ndarray) -> np.ndarray:
