@@ -20,11 +20,11 @@ BLOCK = 1024
 TIME = 24
 #: Parts that k-means makes of a graph, for each cluster; and those that are tried for several partitions.
 SEGMENTS, TRIED = 3, (2, 3, 4)
-#: Principal components of the features for each cluster, in which k-means looks for them.
-COMPONENTS = 2
-#: For judging partitions: the least number of principal components, and the weight of the share of links that is cut beside
-#: the logarithm of the scatter.
-LEAST_COMPONENTS, CUT = 5, 20
+#: Principal components of the features for each cluster, in which k-means looks for them; and the least number of components,
+#: for it and for judging partitions.
+COMPONENTS, LEAST_COMPONENTS = 2, 5
+#: For judging partitions: the weight of the share of links that is cut beside the logarithm of the scatter.
+CUT = 20
 #: Neighbours and eigenvectors in the map of `spread_out`, which tells no more groups apart than it has eigenvectors.
 N_SCORE_NEIGHBORS, N_SCORE_VECTORS = 10, 128
 
