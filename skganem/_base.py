@@ -25,7 +25,7 @@ from skganem.core.data import Scaling, Source
 from skganem.core.fit import Problem, Solution, fit
 from skganem.core.model import Layout, Model
 from skganem.core.recipe import RECIPES, Recipe
-from skganem.core.runtime import resolve_device, resolve_precision
+from skganem.core.runtime import resolve_device, resolve_precision, trainable
 from skganem.core.shapes import is_image
 
 HISTORY = ("loss_g", "loss_d", "loss_e", "confidence", "change", "n_empty", "seconds", "phi")
@@ -63,6 +63,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
             changes["augmentation"] = self.augmentation
         return replace(recipe, **changes)
 
+    @trainable()
     def _train(self, X, n_clusters, **details):
         """Fit the core to validated rows and keep the best of `n_init` solutions; set all shared attributes.
 

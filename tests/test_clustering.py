@@ -535,19 +535,21 @@ def test_fits_in_threads_leave_cudnn_alone():
     assert (cudnn.deterministic, cudnn.benchmark) == before
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("images", [False, True])
-def test_what_torch_was_set_to_does_not_matter(blobs, digits, images):
+def test_what_torch_was_set_to_does_not_matter(blobs, digits, images, mode):
     X = digits[0] if images else blobs[0]
     expected = fast(random_state=0).fit(X)
     torch.set_default_dtype(torch.float64)
     try:
-        with torch.no_grad(), torch.device("meta"):
+        with mode(), torch.device("meta"):
             model = pickle.loads(pickle.dumps(fast(random_state=0).fit(X)))
             assert torch.get_default_dtype() == torch.float64
             np.testing.assert_array_equal(model.predict_proba(X), expected.predict_proba(X))
             for mine, theirs in zip(model.sample(3, random_state=0), expected.sample(3, random_state=0), strict=True):
                 np.testing.assert_array_equal(mine, theirs)
             assert model.score(X) == expected.score(X)
+            assert model.set_params(warm_start=True).fit(X).n_iter_ == expected.n_iter_
     finally:
         torch.set_default_dtype(torch.float32)
 

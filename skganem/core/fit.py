@@ -112,6 +112,7 @@ class Solution:
     criterion: float
 
 
+@trainable()
 def fit(
     problem: Problem,
     seed: int,
@@ -131,7 +132,7 @@ def fit(
     model = problem.model or Model(problem.layout, recipe.networks, seeds[0], source.device)
     rng = torch.Generator(source.device).manual_seed(seeds[1])
     state = checkpoint.read() if checkpoint else None
-    with borrowed_streams(seeds[3], source.device), deterministic(), trainable():
+    with borrowed_streams(seeds[3], source.device), deterministic():
         w, neighbours = begin(problem, model, rng, seeds[2], tell) if state is None else (state["w"], state["neighbours"])
         augment = augmentation(problem, neighbours)
         known = (problem.known, problem.labels)

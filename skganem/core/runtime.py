@@ -96,7 +96,7 @@ def trainable() -> Iterator[None]:
     own_dtype = borrowed("dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32)
     # The context slows all calls down, so there is none where it would change nothing.
     own_device = nullcontext() if torch.empty(0).device.type == "cpu" else torch.device("cpu")
-    with own_dtype, own_device, torch.enable_grad():
+    with own_dtype, own_device, torch.inference_mode(False), torch.enable_grad():
         yield
 
 
