@@ -429,6 +429,12 @@ def test_functions_are_told_apart_by_what_they_do():
 
         return change
 
+    def unset():
+        change = lambda x, index, rng: x / by  # noqa: E731
+        if False:
+            by = 2
+        return change
+
     class Change(nn.Module):
         def __init__(self, by):
             super().__init__()
@@ -451,6 +457,7 @@ def test_functions_are_told_apart_by_what_they_do():
     ]  # fmt: skip
     assert len({identity(kind) for kind in kinds}) == len(kinds)
     assert identity(dividing(2)) == identity(dividing(2))
+    assert identity(unset()) == identity(unset())
     assert identity(Softer(2)) == identity(Softer(2))
     assert not any("0x" in identity(kind) for kind in [*kinds, object(), (i for i in "a")] if not isinstance(kind, str))
     assert list({0, 8}) != list({8, 0})  # nor does the order of a set matter, which is another one in another process

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, is_dataclass
 from functools import partial
 from pathlib import Path
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -128,7 +128,7 @@ def identity(value: Any, within: tuple[int, ...] = ()) -> str:
         return f"{named.__module__}.{named.__qualname__}"
     match value:
         case FunctionType():
-            enclosed = [cell.cell_contents for cell in value.__closure__ or ()]
+            enclosed = [cell.cell_contents for cell in value.__closure__ or () if cell != CellType()]
             parts = [value.__code__, value.__defaults__, value.__kwdefaults__, enclosed]
             return f"{value.__module__}.{value.__qualname__}{inner(parts)}"
         case np.ndarray():
