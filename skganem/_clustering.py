@@ -45,12 +45,12 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         The initial soft labels w:
 
         - "graph": the parts of a spectral clustering of the data's nearest-neighbour graph. Images are near if they are
-          alike once one is deformed a little, or in features that are first learned from the images themselves; between
-          rows, links are weighed by embeddings of the graph;
+          alike once one is deformed a little, or in features that are first learned from the images themselves, which
+          k-means may part, too, if that fits better; between rows, links are weighed by embeddings of the graph;
         - "kmeans": k-means on the values;
         - "random": drawn from the simplex of probabilities;
         - "uniform": 1 / n_clusters, as in the paper. The networks' random initial weights alone tell clusters apart;
-        - an array, whose rows sum to 1;
+        - an array, whose rows sum to 1: of hard labels, ``numpy.eye(n_clusters)[labels]``;
         - a callable ``(X, n_clusters, random_state) -> array``, to which images come as rows;
         - None: as the recipe says ("graph" in the default one).
     image_shape : tuple (height, width) or (height, width, channels), default=None
@@ -58,11 +58,13 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         like flattened images. Images need sides of 8 or more.
     augmentation : "auto", callable or None, default="auto"
         The small changes under which a sample keeps its cluster. "auto" leaves them to the recipe: that of the default one
-        slightly rotates, shears, stretches, shifts and bends images, changes the tint of those with 3 channels, and moves
-        rows towards their nearest neighbours; "paper" and "released" have none. An :class:`~skganem.ImageWarp` changes images
-        by other amounts; a callable ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they are.
+        slightly rotates, shears, stretches, shifts and bends images, changes tint and contrast of those with 3 channels, and
+        moves rows towards their nearest neighbours; "paper" and "released" have none. An :class:`~skganem.ImageWarp` changes
+        images by other amounts; a callable ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they
+        are.
     max_iter : int, default=None
-        EM iterations at most. None takes the recipe's (10 in the default one).
+        EM iterations at most. None takes the recipe's (10 in the default one, whose learning rates fall to nearly 0 over
+        them: 5 are not the first half of 10).
     tol : float, default=None
         Training ends when at most this share of the labels changes, twice in a row, and no cluster is empty. Iterations before
         the E-net hears the generator (the first 4 by default) do not count. None takes the recipe's (1e-3 in the default
@@ -103,7 +105,8 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
     n_iter_ : int
         EM iterations run.
     converged_ : bool
-        Whether the labels stood still, see `tol`.
+        Whether the labels stood still, see `tol`. Where they did not, all `max_iter` iterations were made, as is usual with
+        thousands of images; there is no warning.
     criterion_ : float
         Mutual information, in nats, between the clusters of a sample before and after a small change: how many even,
         certain and stable clusters there are. At most ``log(n_clusters)``. Restarts are compared by it.
@@ -227,6 +230,8 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         if self.init is None or isinstance(self.init, str):
             return None
         w = self.init(X, self.n_clusters, self.random_state) if callable(self.init) else self.init
+        if np.ndim(w) == 1:
+            raise ValueError("init must have a column for each cluster: of hard labels, numpy.eye(n_clusters)[labels].")
         w = check_array(w, dtype=np.float32, input_name="init")
         if w.shape != (len(X), self.n_clusters):
             raise ValueError(f"init has shape {w.shape}, expected {(len(X), self.n_clusters)}.")

@@ -38,11 +38,13 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         like flattened images. Images need sides of 8 or more.
     augmentation : "auto", callable or None, default="auto"
         The small changes under which a sample keeps its cluster. "auto" leaves them to the recipe: that of the default one
-        slightly rotates, shears, stretches, shifts and bends images, changes the tint of those with 3 channels, and moves
-        rows towards their nearest neighbours; "paper" and "released" have none. An :class:`~skganem.ImageWarp` changes images
-        by other amounts; a callable ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they are.
+        slightly rotates, shears, stretches, shifts and bends images, changes tint and contrast of those with 3 channels, and
+        moves rows towards their nearest neighbours; "paper" and "released" have none. An :class:`~skganem.ImageWarp` changes
+        images by other amounts; a callable ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they
+        are.
     max_iter : int, default=None
-        EM iterations at most. None takes the recipe's (10 in the default one).
+        EM iterations at most. None takes the recipe's (10 in the default one, whose learning rates fall to nearly 0 over
+        them: 5 are not the first half of 10).
     tol : float, default=None
         Training ends when at most this share of the labels changes, twice in a row, and no cluster is empty. Iterations before
         the E-net hears the generator (the first 4 by default) do not count. None takes the recipe's (1e-3 in the default

@@ -45,7 +45,8 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
 
         - "graph": the parts of a spectral clustering of the data's nearest-neighbour graph, or, where there are labels, these,
           spread through it. Images are near if they are alike once one is deformed a little, or in features that are first
-          learned from the images themselves; between rows, links are weighed by embeddings of the graph;
+          learned from the images themselves, which k-means may part, too, if that fits better; between rows, links are
+          weighed by embeddings of the graph;
         - "kmeans": k-means on the values;
         - "random": drawn from the simplex of probabilities;
         - "uniform": 1 / n_clusters, as in the paper. The networks' random initial weights alone tell clusters apart;
@@ -55,11 +56,13 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         like flattened images. Images need sides of 8 or more.
     augmentation : "auto", callable or None, default="auto"
         The small changes under which a sample keeps its cluster. "auto" leaves them to the recipe: that of the default one
-        slightly rotates, shears, stretches, shifts and bends images, changes the tint of those with 3 channels, and moves
-        rows towards their nearest neighbours; "paper" and "released" have none. An :class:`~skganem.ImageWarp` changes images
-        by other amounts; a callable ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they are.
+        slightly rotates, shears, stretches, shifts and bends images, changes tint and contrast of those with 3 channels, and
+        moves rows towards their nearest neighbours; "paper" and "released" have none. An :class:`~skganem.ImageWarp` changes
+        images by other amounts; a callable ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they
+        are.
     max_iter : int, default=None
-        EM iterations at most. None takes the recipe's (10 in the default one).
+        EM iterations at most. None takes the recipe's (10 in the default one, whose learning rates fall to nearly 0 over
+        them: 5 are not the first half of 10).
     tol : float, default=None
         Training ends when at most this share of the labels changes, twice in a row, and no cluster is empty. Iterations before
         the E-net hears the generator (the first 4 by default) do not count. None takes the recipe's (1e-3 in the default

@@ -111,6 +111,8 @@ def test_own_initial_w(blobs):
     seen = []
     fast(init=lambda X, k, rng: seen.append((X.shape, k)) or w).fit(X)
     assert seen == [((150, 4), 3)]
+    with pytest.raises(ValueError, match="column for each cluster"):
+        fast(init=blobs[1]).fit(blobs[0])
     with pytest.raises(ValueError, match="init has shape"):
         fast(init=w[:, :2]).fit(X)
     with pytest.raises(ValueError, match="sum to 1"):

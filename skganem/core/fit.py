@@ -199,7 +199,7 @@ def initial_w(
 def augmentation(problem: Problem, neighbours: Tensor | None) -> Augmentation | None:
     """Return the changes under which the E-net's answer must stay the same.
 
-    Warps leave the contrast alone: an E-net is not tempted to know an image by it.
+    Warps have `colour`, and no `contrast`: the E-net, unlike an encoder, is not tempted to know an image by it.
     """
     if neighbours is not None:
         return NeighbourMix(problem.source, neighbours)

@@ -2,8 +2,9 @@
 
 With uniform w only the networks' random weights break the symmetry between the K clusters, and the seed decides what is
 found. The default, "graph", starts from the data instead: samples and their nearest neighbours form a graph
-(`core.neighbours`), which is cut into K parts (spectral clustering), or through which known labels spread. Where known labels
-show that the graph says hardly anything of the classes, w is uniform after all (`from_labels`).
+(`core.neighbours`), which is cut into K parts (spectral clustering; of images, k-means may fit better), or through which
+known labels spread. Where known labels show that the graph says hardly anything of the classes, w is uniform after all
+(`from_labels`).
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def matching(w: Tensor, labels: Tensor) -> Tensor:
 
 
 def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int) -> Tensor:
-    """Initial w from the graph alone: a spectral clustering whose labels spread, the more the nearer to a part's centre.
+    """Initial w from the graph alone: a partition whose labels spread, the more the nearer to a part's centre.
 
     So a style far from the centre of its part takes the label of another class that it is linked to well, and keeps its own
     where it is linked to nothing else (`propagated`).

@@ -100,8 +100,8 @@ class Recipe:
         neighbours. Encoders learn with images that are shrunken first, if their shorter side has 64 pixels or more, to
         32 to 47.
     e_strength : float
-        The size of the E-step's warps, as a part of those by which encoders learn ("auto" and `ImageWarp`); they leave the
-        contrast alone.
+        The size of the E-step's warps, as a part of those by which encoders learn ("auto" and `ImageWarp`); they change the
+        contrast of images with 3 channels alone.
     generated : float
         Weight of the E-step's term on generated samples (Eq. 5).
     weigh_generated : bool
