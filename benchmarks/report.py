@@ -104,7 +104,7 @@ def over_attributes(records, keys):
 
 def mean_of(records):
     """Return the mean of each figure that is a fraction or a time."""
-    names = [name for name in ("error", "many_to_one", "seconds") if name in records[0]]
+    names = [name for name in ("error", "many_to_one", "ari", "nmi", "seconds") if name in records[0]]
     return {name: np.mean([record[name] for record in records]) for name in names}
 
 

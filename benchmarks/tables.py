@@ -19,12 +19,15 @@ def list_table(header, rows):
     return "\n".join(lines) + "\n"
 
 
-def figures(records, keys, figure):
-    """Return the rows of a table, within each data set from the least mean error to the greatest."""
+def figures(records, keys, figure, others=()):
+    """Return the rows of a table, within each data set from the least mean error to the greatest; `others` are means alone."""
     shown = [record for record in latest(records, keys) if not record["data"].startswith(LEFT_OUT)]
-    groups = summary(shown, (*keys, "gpu"), figure)
+    keys = (*keys, "gpu")
+    groups = summary(shown, keys, figure)
     groups.sort(key=lambda row: (row[0][:-2], row[2]))  # by everything but method and hardware, then by the mean
-    return statistics(groups)
+    means = [{group: mean for group, _, mean, *_ in summary(shown, keys, other, scale=1)} for other in others]
+    rows = zip(statistics(groups), groups, strict=True)
+    return [(*row, *(f"{mean[group]:.3f}" for mean in means)) for row, (group, *_) in rows]
 
 
 def statistics(groups):
@@ -45,8 +48,8 @@ def tables():
     clustering = over_attributes(read(RESULTS / "clustering.jsonl"), ("data", "k", "method"))
     for name, figure in (("one_to_one", "error"), ("many_to_one", "many_to_one")):
         records = [record for record in clustering if (record["k"] > 10) == (name == "many_to_one")]
-        rows = figures(records, ("data", "k", "method"), figure)
-        made[name] = list_table(("data", "K", "method", *STATISTICS), rows)
+        rows = figures(records, ("data", "k", "method"), figure, ("ari", "nmi"))
+        made[name] = list_table(("data", "K", "method", *STATISTICS, "ARI", "NMI"), rows)
     rows = figures(over_attributes(read(RESULTS / "semi_supervised.jsonl"), ("data", "method")), ("data", "method"), "error")
     made["semi_supervised"] = list_table(("data", "method", *STATISTICS), rows)
     features = read(RESULTS / "features.jsonl")
@@ -67,6 +70,8 @@ def tables():
     return made
 
 
+#: Commits by which images are treated as at present, methods that this concerns, and data that it does not.
+PRESENT, OURS, ROWS = ("d392050", "f3c7785", "f1dc28a"), ("GAN-EM", "supervised network"), ("digits-rows",)
 #: The tables of the README: the columns' methods, and the rows' names with the records they are made of.
 CLUSTERING = (
     ("GAN-EM", "UMAP + GMM", "UMAP + HDBSCAN", "PCA + GMM", "KMeans"),
@@ -91,22 +96,30 @@ FEW_LABELS = (
 FEATURES = (("GAN-EM 100", "UMAP 10", "PCA 100", "GAN-EM 2", "PCA 2"), {"MNIST, 10,000 images without labels": ("mnist-10k",)})
 
 
-def cell(n, mean, worst, bold):
-    """Return mean and worst of n runs as text."""
+def cell(n, mean, worst, bold, dated):
+    """Return mean and worst of n runs as text, with a mark if some of them are dated."""
     text = f"**{mean:.1f}**, {worst:.1f}" if bold else f"{mean:.1f}, {worst:.1f}"
-    return text if n == 5 else f"{text} ({n} run{'s' * (n > 1)})"
+    runs = "" if n == 5 else f" ({n} run{'s' * (n > 1)})"
+    return text + runs + " †" * dated
+
+
+def is_dated(record):
+    """Tell whether a record is of our networks as they were once."""
+    return record["method"].startswith(OURS) and record["data"] not in ROWS and record.get("commit") not in PRESENT
 
 
 def headline(records, keys, methods, rows):
     """Return a table of mean and worst error of each method, the best in bold; rows without the first one are left out."""
     on_cpu = [record for record in latest(records, (*keys, "method")) if record["gpu"] is None]
     found = {group: (n, mean, worst) for group, n, mean, _, worst, _ in summary(on_cpu, (*keys, "method"), "error")}
+    dated = {tuple(str(record[key]) for key in (*keys, "method")) for record in on_cpu if is_dated(record)}
     cells, rows = [], {name: which for name, which in rows.items() if (*map(str, which), methods[0]) in found}
     methods = [method for method in methods if any((*map(str, which), method) in found for which in rows.values())]
     for name, which in rows.items():
-        row = [found.get((*map(str, which), method)) for method in methods]
-        best = min(figures[1] for figures in row if figures)
-        cells.append((name, *(cell(*figures, bold=figures[1] == best) if figures else "" for figures in row)))
+        groups = [(*map(str, which), method) for method in methods]
+        best = min(found[group][1] for group in groups if group in found)
+        row = [cell(*found[group], found[group][1] == best, group in dated) if group in found else "" for group in groups]
+        cells.append((name, *row))
     return list_table(("data", *methods), cells)
 
 

@@ -315,7 +315,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         y : int or array-like of shape (n_samples,), default=None
             The cluster to draw from, for all samples or for each. None draws clusters by their `weights_`.
         random_state : int, RandomState instance or None, default=None
-            None takes the estimator's own.
+            None takes the estimator's own; where that is an int, all calls give the same samples.
 
         Returns
         -------

@@ -245,7 +245,7 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         y : label or array-like of shape (n_samples,), default=None
             The class to draw from, for all samples or for each. None draws classes by their `weights_`.
         random_state : int, RandomState instance or None, default=None
-            None takes the estimator's own.
+            None takes the estimator's own; where that is an int, all calls give the same samples.
 
         Returns
         -------
