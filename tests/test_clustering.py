@@ -471,6 +471,18 @@ def test_interrupt_before_the_first_iteration_ended(blobs, monkeypatch):
     assert model.labels_ is before
 
 
+def test_interrupt_after_the_last_iteration_keeps_it(blobs, monkeypatch):
+    def press(training):
+        raise KeyboardInterrupt
+
+    X, _ = blobs
+    whole = fast(random_state=0).fit(X)
+    monkeypatch.setattr("skganem.core.fit.agreement", press)
+    with pytest.warns(UserWarning, match=f"interrupted; the model is that of EM iteration {whole.n_iter_}"):
+        model = fast(random_state=0).fit(X)
+    np.testing.assert_array_equal(model.predict_proba(X), whole.predict_proba(X))
+
+
 def test_interrupt_of_a_later_start_keeps_the_earlier_ones(blobs, monkeypatch):
     X, _ = blobs
     first, steps = fast(random_state=0).fit(X), em.m_step
@@ -554,6 +566,23 @@ def test_what_torch_was_set_to_does_not_matter(blobs, digits, images, mode):
             assert model.set_params(warm_start=True).fit(X).n_iter_ == expected.n_iter_
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def test_an_autocast_outside_changes_nothing(digits):
+    X = digits[0]
+    expected = fast(random_state=0).fit(X)
+    with torch.autocast("cpu", torch.bfloat16):
+        model = fast(random_state=0).fit(X)
+        np.testing.assert_array_equal(model.predict_proba(X), expected.predict_proba(X))
+        np.testing.assert_array_equal(model.sample(3, random_state=0)[0], expected.sample(3, random_state=0)[0])
+        assert model.score(X) == expected.score(X)
+
+
+def test_equal_images_are_one_cluster():
+    recipe = fast_recipe(width=32, representation_steps=1, max_iter=1)  # as many features as in the default one
+    with pytest.warns(UserWarning, match="Only 1 of 3"):
+        labels = GANEMClustering(3, recipe=recipe, random_state=0).fit_predict(np.full((40, 8, 8), 7.0))
+    assert len(np.unique(labels)) == 1
 
 
 def test_features_that_diverge_are_noticed(digits):

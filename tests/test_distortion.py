@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from skganem.core.data import Scaling, Source
-from skganem.core.distortion import REACH, comparable, distortion, distortions, gradients
+from skganem.core.distortion import REACH, distortion, distortions, gradients, resized
 
 
 def by_definition(a, b):
@@ -54,7 +54,7 @@ def test_a_small_shift_is_no_difference_and_a_large_one_is():
     ("shape", "seen"), [((8, 8), (24, 24)), ((14, 20), (28, 40)), ((24, 24),) * 2, ((28, 28),) * 2, ((64, 130), (32, 65))]
 )
 def test_images_are_compared_at_one_size(shape, seen):
-    assert comparable(torch.randn(2, 3, *shape)).shape == (2, 3, *seen)
+    assert resized(torch.randn(2, 3, *shape)).shape == (2, 3, *seen)
 
 
 def test_distances_do_not_depend_on_what_is_compared_beside():

@@ -266,6 +266,15 @@ def test_the_paper_s_rule_trains_on_labels_until_the_error_is_small(blobs):
     assert (training.model.e_net(x).argmax(1).numpy() == y[:30]).mean() >= 0.9
 
 
+def test_labels_that_contradict_each_other_are_not_learned_for_ever(blobs, monkeypatch):
+    training = training_of(blobs[0], e_epsilon=0.0, e_steps=30, consistency=0.0)
+    training.known, training.labels = torch.tensor([0, 0]), torch.tensor([0, 1])
+    steps = []
+    monkeypatch.setattr(em, "update", lambda optimizer, loss: steps.append(loss))
+    em.fit_labelled(training, 0.0)
+    assert len(steps) == 30
+
+
 def test_an_interrupted_recalibration_leaves_batch_norm_as_it_was(digits):
     training = training_of(digits[0], shape=(1, 8, 8))
     norms = [layer for layer in training.model.e_net.modules() if isinstance(layer, nn.BatchNorm2d)]

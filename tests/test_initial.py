@@ -65,6 +65,14 @@ def test_few_labels_spread_with_equal_mass():
     assert (w.argmax(1).numpy() == y).mean() > 0.98
 
 
+def test_a_label_reaches_the_far_end_of_a_long_group():
+    """Little of it arrives there, and nothing of the other one."""
+    X = np.column_stack([np.tile(np.arange(500), 2), np.repeat([0, 50], 500)])
+    w = initial.propagated(graph_of(X), torch.tensor([0, 500]), torch.tensor([0, 1]), 2)
+    assert (w.argmax(1).numpy() == np.repeat([0, 1], 500)).all()
+    assert certainty(w).min() > 0.99
+
+
 def a_few(y, per_class, seed=0):
     rng = np.random.default_rng(seed)
     known = [rng.choice(np.flatnonzero(y == label), per_class, replace=False) for label in np.unique(y)]

@@ -9,13 +9,15 @@ deformation leaves the class alone; unlike an encoder, it overlooks nothing else
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from skganem.core.data import Source
-from skganem.core.model import shrunk
+from skganem.core.model import Model, shrunk
+from skganem.core.shapes import reduction
 
 #: How far away a pixel's counterpart may be, along each axis, and the radius of the surroundings that are compared.
 REACH, RADIUS = 2, 1
@@ -25,7 +27,26 @@ LEAST_SIDE, MOST = 24, 3
 PAIRS, PAIRS_GPU = 128, 4096
 
 
-def comparable(x: Tensor) -> Tensor:
+class Shrunken:
+    """Images as they are once shrunken, held in memory."""
+
+    def __init__(self, model: Model, source: Source) -> None:
+        self.images, self.device = model.collect(source, shrunk), source.device
+
+    def batch(self, index: Tensor) -> Tensor:
+        """Return some of them (n, c, h, w)."""
+        return self.images[index]
+
+
+Comparable: TypeAlias = Source | Shrunken
+
+
+def comparable(model: Model, source: Source) -> Comparable:
+    """Return images to be compared in many pairs: large ones are shrunken once, not anew for each pair."""
+    return Shrunken(model, source) if reduction(source.shape) > 1 else source
+
+
+def resized(x: Tensor) -> Tensor:
     """Shrink or enlarge images (n, c, h, w) to a shorter side of 24 to 63 pixels, if they have 8 or more."""
     factor = min(math.ceil(LEAST_SIDE / min(x.shape[2:])), MOST)
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False) if factor > 1 else shrunk(x)
@@ -39,11 +60,11 @@ def gradients(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def distortions(first: Source, second: Source, i: Tensor, j: Tensor) -> Tensor:
+def distortions(first: Comparable, second: Comparable, i: Tensor, j: Tensor) -> Tensor:
     """Return the distances (m,) of the images at i (m,) in one source from those at j (m,) in another."""
     size = PAIRS if first.device.type == "cpu" else PAIRS_GPU
     pairs = zip(i.split(size), j.split(size), strict=True)
-    found = [distortion(*(gradients(comparable(x)) for x in (first.batch(a), second.batch(b)))) for a, b in pairs]
+    found = [distortion(*(gradients(resized(x)) for x in (first.batch(a), second.batch(b)))) for a, b in pairs]
     return torch.cat(found)
 
 

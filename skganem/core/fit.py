@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -156,7 +157,11 @@ def fit(
             end = "interrupted" if isinstance(stopped, KeyboardInterrupt) else "diverged"
             w = fix_known(model.posterior(source), training)
             model.phi = w.mean(dim=0)
-        return Solution(model, w, training.history, end, agreement(training))
+        try:
+            criterion = agreement(training)
+        except KeyboardInterrupt:
+            end, criterion = "interrupted", math.nan
+        return Solution(model, w, training.history, end, criterion)
 
 
 def begin(

@@ -139,8 +139,10 @@ def propagated(
     classes, shares = labels[inside].numpy(), np.ones(len(position)) if weights is None else weights[inside].numpy()
     mass = np.zeros((len(degree), n_clusters))
     np.add.at(mass, (position, classes), shares / np.bincount(classes, shares, minlength=n_clusters)[classes])
-    spread = np.column_stack([cg(system, column, rtol=1e-5, maxiter=300)[0] for column in mass.T])
-    w = neighbour_graph.spread(F.normalize(torch.from_numpy(np.maximum(spread, 0.0) + 1e-12).float(), p=1, dim=1))
+    # The mass falls off by orders of magnitude along a group that is long, and still tells of which class its end is.
+    spread = np.column_stack([cg(system, column, rtol=1e-12, maxiter=1000)[0] for column in mass.T])
+    spread = np.maximum(spread, 0.0) + 1e-16
+    w = neighbour_graph.spread(torch.from_numpy(spread / spread.sum(axis=1, keepdims=True)).float())
     return F.normalize(w.square(), p=1, dim=1)
 
 

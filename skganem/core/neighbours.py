@@ -20,7 +20,7 @@ from torch import Tensor
 
 from skganem.core import graph
 from skganem.core.data import NONE, Source, keys_of
-from skganem.core.distortion import distortions
+from skganem.core.distortion import Comparable, comparable, distortions
 from skganem.core.embedding import weighed_by_embeddings
 from skganem.core.model import Model, blurred
 from skganem.core.shapes import is_image
@@ -132,11 +132,11 @@ class Images:
     """The nearest by distortion and features, of the nearest by features and of the nearest by pixels."""
 
     def __init__(self, model: Model, source: Source, n_neighbors: int) -> None:
-        self._model, self._source, self._n = model, source, math.ceil(CANDIDATES * n_neighbors)
+        self._model, self._source, self._n = model, comparable(model, source), math.ceil(CANDIDATES * n_neighbors)
         self.features, self._pixels = model.coordinates(source), model.collect(source, blurred)
         self._by_features, by_pixels = (graph.neighbours(points, self._n) for points in (self.features, self._pixels))
         self._candidates = torch.cat([self._by_features, by_pixels], dim=1)
-        distorted, apart = self._compared(source, self.features, self._candidates)
+        distorted, apart = self._compared(self._source, self.features, self._candidates)
         self._weight = FEATURES * float(distorted.mean() / apart.mean().clamp_min(1e-12))
         self._distances = distorted + self._weight * apart
 
@@ -150,7 +150,7 @@ class Images:
         n = min(self._n, len(self.features))
         places = ((features, self.features), (pixels, self._pixels))
         candidates = torch.cat([graph.nearest(queries, points, n)[1] for queries, points in places], dim=1)
-        distorted, apart = self._compared(source, features, candidates)
+        distorted, apart = self._compared(comparable(self._model, source), features, candidates)
         return best(candidates, distorted + self._weight * apart, k).cpu()
 
     def by_features(self, k: int) -> Tensor:
@@ -166,7 +166,7 @@ class Images:
         others = self._by_features.gather(1, rank.topk(left, dim=1, largest=False).indices)
         return torch.cat([near, others], dim=1).cpu()
 
-    def _compared(self, source: Source, features: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+    def _compared(self, source: Comparable, features: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
         """Return the distortion and the squared distance of features between images and their candidates: (n, m) each."""
         i = torch.arange(len(candidates), device=candidates.device).repeat_interleave(candidates.shape[1])
         distorted = distortions(source, self._source, i, candidates.flatten()).view(candidates.shape)

@@ -96,7 +96,17 @@ def trainable() -> Iterator[None]:
     own_dtype = borrowed("dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32)
     # The context slows all calls down, so there is none where it would change nothing.
     own_device = nullcontext() if torch.empty(0).device.type == "cpu" else torch.device("cpu")
-    with own_dtype, own_device, torch.inference_mode(False), torch.enable_grad():
+    with own_dtype, own_device, full_precision(), torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Compute in the tensors' own dtypes inside the block, whatever `torch.autocast` says outside."""
+    with ExitStack() as stack:
+        for kind in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
         yield
 
 
@@ -153,10 +163,11 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put the module in evaluation mode inside the block, and back into its mode after."""
+    """Put the module in evaluation mode inside the block, of full precision, and back into its mode after."""
     training = module.training
     module.eval()
     try:
-        yield
+        with full_precision():
+            yield
     finally:
         module.train(training)
