@@ -135,8 +135,9 @@ def partition(
     k-means in the diffusion map makes parts of even size, which is wrong where clusters differ in size. So it is asked for
     more parts than wanted, which are joined where the graph is thickest. Where a style of a class lies apart, that is wrong
     in turn, and how many parts are joined can decide. With `features`, k-means makes as many parts as wanted, too, and several
-    larger numbers of parts to join, of each graph, and as many as wanted of the features' principal components, if none is a
-    fragment (`smallest`); and that partition is taken which leaves little scatter and cuts few links (`strain`).
+    larger numbers of parts to join, of each graph, and in each of its runs as many as wanted of the features' principal
+    components, if none is a fragment (`smallest`); and that partition is taken which leaves little scatter and cuts few links
+    (`strain`).
 
     Parameters
     ----------
@@ -163,9 +164,9 @@ def partition(
     tried = product(TRIED, zip(graphs, embeddings, strict=True))
     found += [(embedding, joined_parts(graph, embedding, times, n_clusters, seed)) for times, (graph, embedding) in tried]
     points = principal_components(features, max(COMPONENTS * n_clusters, LEAST_COMPONENTS))
-    by_means = kmeans(points, n_clusters, seed)
-    if np.bincount(by_means, minlength=n_clusters).min() >= smallest(graphs[0], n_clusters):
-        found.append((points, by_means))
+    least = smallest(graphs[0], n_clusters)
+    runs = kmeans(points, n_clusters, seed)
+    found += [(points, labels) for labels in runs if np.bincount(labels, minlength=n_clusters).min() >= least]
     leading = points[:, : max(n_clusters - 1, LEAST_COMPONENTS)]
     embedding, labels = min(found, key=lambda parts: strain(graphs, leading, parts[1]))
     return labels, centrality(embedding, labels)
@@ -210,7 +211,7 @@ def spectral_parts(embedding: np.ndarray, n_parts: int, seed: int, n_init: int) 
     """Return the parts (n,) that k-means makes of a diffusion map (n, m); -1 where a row of it is 0."""
     placed = embedding.any(axis=1)
     labels = np.full(len(embedding), -1)
-    labels[placed] = kmeans(embedding[placed], min(n_parts, int(placed.sum())), seed, n_init)
+    labels[placed] = kmeans(embedding[placed], min(n_parts, int(placed.sum())), seed, n_init)[0]
     return labels
 
 
@@ -275,24 +276,22 @@ def smallest(graph: sp.csr_array, n_clusters: int) -> float:
     return float(max(0.1 * n / n_clusters, min(2 * graph.nnz / n, 0.5 * n / n_clusters)))
 
 
-def kmeans(points: np.ndarray, n_clusters: int, seed: int, n_init: int = 10) -> np.ndarray:
-    """Return the labels (n,) of the best of `n_init` runs of k-means from k-means++; a run with an empty cluster is none."""
+def kmeans(points: np.ndarray, n_clusters: int, seed: int, n_init: int = 10) -> list[np.ndarray]:
+    """Return the labels (n,) by runs of k-means from k-means++, the best first; a run with an empty cluster is none."""
     _, first, which = np.unique(keys_of(points), return_index=True, return_inverse=True)
     if len(first) <= n_clusters:
-        return which
-    rng, best, lowest = np.random.default_rng(seed), None, np.inf
+        return [which]
+    rng, found = np.random.default_rng(seed), []
     for _ in range(n_init):
         try:
             centres, labels = kmeans2(points, first_centres(points, n_clusters, rng), minit="matrix", iter=100, missing="raise")
         except ClusterError:
             continue
-        cost = float(np.square(points - centres[labels]).sum())
-        if cost < lowest:
-            best, lowest = labels.astype(np.int64), cost
-    if best is None:  # the points are hardly more than n_clusters
+        found.append((float(np.square(points - centres[labels]).sum()), labels.astype(np.int64)))
+    if not found:  # the points are hardly more than n_clusters
         some = np.linspace(0, len(first) - 1, n_clusters).astype(int)
-        best = vq(points, points[np.sort(first)[some]])[0].astype(np.int64)
-    return np.asarray(best)
+        return [vq(points, points[np.sort(first)[some]])[0].astype(np.int64)]
+    return [labels for _, labels in sorted(found, key=lambda run: run[0])]
 
 
 def first_centres(points: np.ndarray, n_clusters: int, rng: np.random.Generator) -> np.ndarray:

@@ -156,7 +156,7 @@ def kmeans_w(source: Source, n_clusters: int, graph_size: int, seed: int, rng: t
     """Initial w from k-means on the scaled values, run on at most `graph_size` samples: hard labels."""
     members = choose(len(source), graph_size, rng)
     points = pixels(source, members)
-    labels = torch.from_numpy(graph.kmeans(points.numpy(), n_clusters, seed))
+    labels = torch.from_numpy(graph.kmeans(points.numpy(), n_clusters, seed)[0])
     centres = torch.stack([points[labels == i].mean(0) if (labels == i).any() else points[0] for i in range(n_clusters)])
     near = [graph.nearest(pixels(source, part), centres, 1)[1] for part in torch.arange(len(source)).split(8192)]
     return F.one_hot(torch.cat(near).squeeze(1), n_clusters).float()
