@@ -196,7 +196,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         return Source(X, self._model.layout.shape, self._scaling, self._model.device)
 
     def _posterior(self, X):
-        return self._model.posterior(self._source(X)).cpu().numpy()
+        return sound(self._model.posterior(self._source(X)))
 
     def _sample(self, n_samples, y, classes, random_state):
         """Generate samples of the given classes, or of classes drawn by their weights."""
@@ -288,6 +288,13 @@ def warn_about(solution, interrupted):
             ConvergenceWarning,
             stacklevel=5,
         )
+
+
+def sound(answers):
+    """Return what a network answers (n, m) as an ndarray; values of X beyond float32, once scaled, have no answer."""
+    if not answers.isfinite().all():
+        raise ValueError("X has values that are too far from those in fit.")
+    return answers.cpu().numpy()
 
 
 def merit(solution):

@@ -9,7 +9,7 @@ from sklearn.metrics import silhouette_score
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from skganem._base import BaseGANEM
+from skganem._base import BaseGANEM, sound
 from skganem._input import as_rows, unchanged_on_error
 from skganem.core.graph import spread_out
 from skganem.core.recipe import CHOICES
@@ -300,7 +300,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         if len(source) > MAX_SCORED:
             places = torch.linspace(0, len(source) - 1, MAX_SCORED, dtype=torch.float64, device="cpu")
             source = source.subset(places.long())
-        labels = self._model.posterior(source).argmax(dim=1).cpu().numpy()
+        labels = sound(self._model.posterior(source)).argmax(axis=1)
         if not 1 < len(np.unique(labels)) < len(labels):
             return 0.0
         return float(silhouette_score(spread_out(self._model.coordinates(source).cpu()), labels))

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from skganem._base import BaseGANEM
+from skganem._base import BaseGANEM, sound
 from skganem._input import as_rows, unchanged_on_error
 from skganem._labels import as_column, is_unlabeled, split_labels
 from skganem.core.initial import matching
@@ -244,7 +244,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
             The outputs of the E-net's layer r.
         """
         check_is_fitted(self)
-        return self._model.features(self._source(X)).cpu().numpy()
+        return sound(self._model.features(self._source(X)))
 
     @property
     def _n_features_out(self):

@@ -585,6 +585,16 @@ def test_equal_images_are_one_cluster():
     assert len(np.unique(labels)) == 1
 
 
+@pytest.mark.parametrize("images", [False, True])
+def test_one_cluster_has_all_samples_and_needs_no_graph(blobs, digits, images, monkeypatch):
+    if images:
+        monkeypatch.setattr("skganem.core.fit.neighbour_graph", None)
+    X = digits[0] if images else blobs[0]
+    model = GANEMClustering(1, recipe=fast_recipe(), random_state=0).fit(X)
+    assert not model.labels_.any()
+    np.testing.assert_array_equal(model.predict_proba(X), 1)
+
+
 def test_features_that_diverge_are_noticed(digits):
     with pytest.raises(ValueError, match="Learning features from the images diverged"):
         fast(10, recipe=fast_recipe(representation_rate=1e38)).fit(digits[0])

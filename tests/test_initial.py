@@ -151,11 +151,6 @@ def test_partitions_are_judged_by_the_members_features(monkeypatch):
     np.testing.assert_allclose(asked[2][1], model.coordinates(source)[graph.members].numpy(), rtol=1e-5)
 
 
-def test_one_cluster():
-    X = np.random.default_rng(0).normal(size=(50, 2))
-    torch.testing.assert_close(initial.partitioned(graph_of(X), 1, 0), torch.ones(50, 1))
-
-
 class Brightness(torch.nn.Module):
     """Features (n, 2) that depend on the mean of an image alone."""
 

@@ -101,3 +101,11 @@ def test_a_warp_of_rows_is_refused_before_training(blobs, monkeypatch):
     monkeypatch.setattr("skganem._base.fit", None)
     with pytest.raises(ValueError, match="ImageWarp changes images"):
         GANEMClustering(3, augmentation=ImageWarp(), recipe=fast_recipe(), random_state=0).fit(blobs[0])
+
+
+@pytest.mark.parametrize("ask", ["predict", "predict_proba", "score"])
+def test_values_that_float32_cannot_hold_have_no_answer(blobs, ask):
+    X, _ = blobs
+    model = GANEMClustering(3, recipe=fast_recipe(), random_state=0).fit(X)
+    with pytest.raises(ValueError, match="too far from those in fit"):
+        getattr(model, ask)(np.r_[X, np.full((1, X.shape[1]), 1e300)])

@@ -69,8 +69,9 @@ class Problem:
 
     @property
     def from_graph(self) -> bool:
-        """Whether the initial w comes from the neighbour graph. Where all labels are known, they are w."""
-        return self.recipe.init == "graph" and self.w is None and len(self.known) < len(self.source)
+        """Whether the initial w comes from the neighbour graph. A single cluster, or labels that are all known, need none."""
+        unknown = self.w is None and self.n_clusters > 1 and len(self.known) < len(self.source)
+        return self.recipe.init == "graph" and unknown
 
     @property
     def mixes_rows(self) -> bool:

@@ -60,8 +60,6 @@ def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int) -> 
     So a style far from the centre of its part takes the label of another class that it is linked to well, and keeps its own
     where it is linked to nothing else (`propagated`).
     """
-    if n_clusters == 1:
-        return torch.ones(len(neighbour_graph.of_all), 1)
     labels, centrality = (
         torch.from_numpy(found)
         for found in graph.partition(neighbour_graph.affinities_to_cut, n_clusters, seed, neighbour_graph.features)
