@@ -7,6 +7,13 @@ from report import latest, over_attributes, read, summary
 RESULTS = Path(__file__).parent / "results"
 #: Data on which defaults were chosen, and trials: their figures belong in no table of results.
 LEFT_OUT = ("mnist-dev", "digits-few")
+#: Commits by which images are treated as at present, methods that this concerns, and data that it does not.
+PRESENT, OURS, ROWS = ("85651dc",), ("GAN-EM", "SimCLR", "supervised network"), ("digits-rows", "moons")
+
+
+def is_dated(record):
+    """Tell whether a record is of our networks as they were once."""
+    return record["method"].startswith(OURS) and record["data"] not in ROWS and record.get("commit") not in PRESENT
 
 
 def list_table(header, rows):
@@ -23,11 +30,16 @@ def figures(records, keys, figure, others=()):
     """Return the rows of a table, within each data set from the least mean error to the greatest; `others` are means alone."""
     shown = [record for record in latest(records, keys) if not record["data"].startswith(LEFT_OUT)]
     keys = (*keys, "gpu")
+    dated = {tuple(str(record[key]) for key in keys) for record in shown if is_dated(record)}
     groups = summary(shown, keys, figure)
     groups.sort(key=lambda row: (row[0][:-2], row[2]))  # by everything but method and hardware, then by the mean
     means = [{group: mean for group, _, mean, *_ in summary(shown, keys, other, scale=1)} for other in others]
-    rows = zip(statistics(groups), groups, strict=True)
-    return [(*row, *(f"{mean[group]:.3f}" for mean in means)) for row, (group, *_) in rows]
+    rows = []
+    for row, (group, *_) in zip(statistics(groups), groups, strict=True):
+        place = len(group) - 2  # of the method
+        marked = (*row[:place], f"{row[place]}{' †' * (group in dated)}", *row[place + 1 :])
+        rows.append((*marked, *(f"{mean[group]:.3f}" for mean in means)))
+    return rows
 
 
 def statistics(groups):
@@ -70,8 +82,6 @@ def tables():
     return made
 
 
-#: Commits by which images are treated as at present, methods that this concerns, and data that it does not.
-PRESENT, OURS, ROWS = ("85651dc",), ("GAN-EM", "supervised network"), ("digits-rows",)
 #: The tables of the README: the columns' methods, and the rows' names with the records they are made of.
 CLUSTERING = (
     ("GAN-EM", "UMAP + GMM", "UMAP + HDBSCAN", "PCA + GMM", "KMeans"),
@@ -101,11 +111,6 @@ def cell(n, mean, worst, bold, dated):
     text = f"**{mean:.1f}**, {worst:.1f}" if bold else f"{mean:.1f}, {worst:.1f}"
     runs = "" if n == 5 else f" ({n} run{'s' * (n > 1)})"
     return text + runs + " †" * dated
-
-
-def is_dated(record):
-    """Tell whether a record is of our networks as they were once."""
-    return record["method"].startswith(OURS) and record["data"] not in ROWS and record.get("commit") not in PRESENT
 
 
 def headline(records, keys, methods, rows):
