@@ -99,13 +99,10 @@ def over_attributes(records, keys):
     for record in latest(records, keys):
         shared = {**{key: record[key] for key in (*keys, "seed")}, "gpu": record["gpu"], "data": record["data"].split("/")[0]}
         groups.setdefault(tuple(shared.items()), []).append(record)
-    return [{**dict(shared), **mean_of(members), "commit": commit_of(members)} for shared, members in groups.items()]
-
-
-def commit_of(records):
-    """Return the commit of all records, or None if there is more than one."""
-    commits = {record.get("commit") for record in records}
-    return commits.pop() if len(commits) == 1 else None
+    return [
+        {**dict(shared), **mean_of(members), "commits": {member.get("commit") for member in members}}
+        for shared, members in groups.items()
+    ]
 
 
 def mean_of(records):

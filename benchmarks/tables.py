@@ -7,13 +7,14 @@ from report import latest, over_attributes, read, summary
 RESULTS = Path(__file__).parent / "results"
 #: Data on which defaults were chosen, and trials: their figures belong in no table of results.
 LEFT_OUT = ("mnist-dev", "digits-few")
-#: Commits by which images are treated as at present, methods that this concerns, and data that it does not.
-PRESENT, OURS, ROWS = ("85651dc",), ("GAN-EM", "SimCLR", "supervised network"), ("digits-rows", "moons")
+#: Commits with the present default, all since the last one that changed it; and methods that are made of its networks.
+PRESENT, OURS = {"85651dc"}, ("GAN-EM", "SimCLR", "supervised network")
 
 
 def is_dated(record):
-    """Tell whether a record is of our networks as they were once."""
-    return record["method"].startswith(OURS) and record["data"] not in ROWS and record.get("commit") not in PRESENT
+    """Tell whether a record, or one of those whose mean it is, is of our networks as they were once."""
+    commits = record.get("commits", {record.get("commit")})
+    return record["method"].startswith(OURS) and not commits <= PRESENT
 
 
 def list_table(header, rows):
@@ -34,20 +35,18 @@ def figures(records, keys, figure, others=()):
     groups = summary(shown, keys, figure)
     groups.sort(key=lambda row: (row[0][:-2], row[2]))  # by everything but method and hardware, then by the mean
     means = [{group: mean for group, _, mean, *_ in summary(shown, keys, other, scale=1)} for other in others]
-    rows = []
-    for row, (group, *_) in zip(statistics(groups), groups, strict=True):
-        place = len(group) - 2  # of the method
-        marked = (*row[:place], f"{row[place]}{' †' * (group in dated)}", *row[place + 1 :])
-        rows.append((*marked, *(f"{mean[group]:.3f}" for mean in means)))
-    return rows
+    rows = zip(statistics(groups, dated), groups, strict=True)
+    return [(*row, *(f"{mean[group]:.3f}" for mean in means)) for row, (group, *_) in rows]
 
 
-def statistics(groups):
-    """Return the rows of a table of what `summary` returns, the last of whose keys is "gpu"."""
+def statistics(groups, dated=()):
+    """Return the rows of a table of what `summary` returns, the last of whose keys is "gpu"; a mark for dated ones."""
     rows = []
-    for (*names, gpu), n, mean, std, worst, seconds in groups:
+    for group, n, mean, std, worst, seconds in groups:
+        *names, method, gpu = group
         hardware = "CPU" if gpu == "None" else gpu
-        rows.append((*names, n, f"{mean:.2f}", f"{std:.2f}", f"{worst:.2f}", f"{seconds:.1f}", hardware))
+        marked = f"{method} †" if group in dated else method
+        rows.append((*names, marked, n, f"{mean:.2f}", f"{std:.2f}", f"{worst:.2f}", f"{seconds:.1f}", hardware))
     return rows
 
 

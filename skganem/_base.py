@@ -63,14 +63,14 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
             changes["augmentation"] = self.augmentation
         return replace(recipe, **changes)
 
-    @trainable()
     def _train(self, X, n_clusters, **details):
         """Fit the core to validated rows and keep the best of `n_init` solutions; set all shared attributes.
 
         `details` are those of the core's `Problem`: labels, initial w, n_components.
         """
         n_init = 1 if self._goes_on else self.n_init
-        problem = self._problem(X, n_clusters, details)
+        with trainable():  # what is made of the last fit's model, and of data on a GPU, must be able to train
+            problem = self._problem(X, n_clusters, details)
         context = self._init_callback_context(max_subtasks=n_init).call_on_fit_task_begin(estimator=self, X=X)
         random_state = check_random_state(self.random_state)
         seeds = [int(random_state.randint(np.iinfo(np.int32).max)) for _ in range(n_init)]
@@ -120,7 +120,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         changed = ", ".join(f"{name} was {was[name]} and is {wanted[name]}" for name in was if was[name] != wanted[name])
         if changed:
             raise ValueError(f"warm_start=True goes on from the last fit's model, but {changed}. Set warm_start=False.")
-        return replace(problem, model=model, w=model.posterior(problem.source))
+        return replace(problem, model=model, w=sound(model.posterior(problem.source)))
 
     def _open_checkpoints(self, problem, seeds):
         """Return the seeds of the restarts and their checkpoints, where `checkpoint_dir` asks for them.
@@ -196,7 +196,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         return Source(X, self._model.layout.shape, self._scaling, self._model.device)
 
     def _posterior(self, X):
-        return sound(self._model.posterior(self._source(X)))
+        return sound(self._model.posterior(self._source(X))).cpu().numpy()
 
     def _sample(self, n_samples, y, classes, random_state):
         """Generate samples of the given classes, or of classes drawn by their weights."""
@@ -291,10 +291,10 @@ def warn_about(solution, interrupted):
 
 
 def sound(answers):
-    """Return what a network answers (n, m) as an ndarray; values of X beyond float32, once scaled, have no answer."""
+    """Return what a network answers (n, m); to values of X that are beyond float32, once scaled, there is no answer."""
     if not answers.isfinite().all():
         raise ValueError("X has values that are too far from those in fit.")
-    return answers.cpu().numpy()
+    return answers
 
 
 def merit(solution):

@@ -45,8 +45,8 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         The initial soft labels w:
 
         - "graph": the parts of a spectral clustering of the data's nearest-neighbour graph. Images are near if they are
-          alike once one is deformed a little, or in features that are first learned from the images themselves, which
-          k-means may part, too, if that fits better; between rows, links are weighed by embeddings of the graph;
+          alike once one is deformed a little, or in features that are first learned from the images themselves; k-means of
+          these features is tried, too. Between rows, links are weighed by embeddings of the graph;
         - "kmeans": k-means on the values;
         - "random": drawn from the simplex of probabilities;
         - "uniform": 1 / n_clusters, as in the paper. The networks' random initial weights alone tell clusters apart;
@@ -105,8 +105,8 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
     n_iter_ : int
         EM iterations run.
     converged_ : bool
-        Whether the labels stood still, see `tol`. Where they did not, all `max_iter` iterations were made, as is usual with
-        thousands of images; there is no warning.
+        Whether the labels stood still, see `tol`. Where they did not, usually all `max_iter` iterations were made, as with
+        most sets of thousands of images; there is no warning.
     criterion_ : float
         Mutual information, in nats, between the clusters of a sample before and after a small change: how many even,
         certain and stable clusters there are. At most ``log(n_clusters)``. Restarts are compared by it.
@@ -300,7 +300,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         if len(source) > MAX_SCORED:
             places = torch.linspace(0, len(source) - 1, MAX_SCORED, dtype=torch.float64, device="cpu")
             source = source.subset(places.long())
-        labels = sound(self._model.posterior(source)).argmax(axis=1)
+        labels = sound(self._model.posterior(source)).argmax(dim=1).cpu().numpy()
         if not 1 < len(np.unique(labels)) < len(labels):
             return 0.0
         return float(silhouette_score(spread_out(self._model.coordinates(source).cpu()), labels))

@@ -45,8 +45,8 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
 
         - "graph": the parts of a spectral clustering of the data's nearest-neighbour graph, or, where there are labels, these,
           spread through it. Images are near if they are alike once one is deformed a little, or in features that are first
-          learned from the images themselves, which k-means may part, too, if that fits better; between rows, links are
-          weighed by embeddings of the graph;
+          learned from the images themselves; k-means of these features is tried, too. Between rows, links are weighed by
+          embeddings of the graph;
         - "kmeans": k-means on the values;
         - "random": drawn from the simplex of probabilities;
         - "uniform": 1 / n_clusters, as in the paper. The networks' random initial weights alone tell clusters apart;
@@ -244,7 +244,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
             The outputs of the E-net's layer r.
         """
         check_is_fitted(self)
-        return sound(self._model.features(self._source(X)))
+        return sound(self._model.features(self._source(X))).cpu().numpy()
 
     @property
     def _n_features_out(self):

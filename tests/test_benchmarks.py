@@ -32,6 +32,22 @@ def test_the_readme_shows_what_was_measured(monkeypatch):
     assert changed != text == tables.readme(changed)
 
 
+def test_runs_of_a_former_default_are_marked(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    report, tables = importlib.import_module("report"), importlib.import_module("tables")
+    monkeypatch.setattr(tables, "PRESENT", {"new", "newer"})
+
+    def marked(method, *commits):
+        base = {"seed": 0, "method": method, "gpu": None, "error": 0.1, "seconds": 1}
+        records = [{**base, "data": f"faces/{i}", "commit": commit} for i, commit in enumerate(commits)]
+        return "†" in tables.figures(report.over_attributes(records, ("data", "method")), ("data", "method"), "error")[0][1]
+
+    assert marked("GAN-EM", "new", "old")
+    assert marked("supervised network", None)
+    assert not marked("GAN-EM", "new", "newer")
+    assert not marked("KMeans", "old")
+
+
 def test_the_ablation_leads_to_the_default(monkeypatch):
     """Each line changes what it names, and the last one only for how long and how fast to train."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))

@@ -478,9 +478,22 @@ def test_interrupt_after_the_last_iteration_keeps_it(blobs, monkeypatch):
     X, _ = blobs
     whole = fast(random_state=0).fit(X)
     monkeypatch.setattr("skganem.core.fit.agreement", press)
-    with pytest.warns(UserWarning, match=f"interrupted; the model is that of EM iteration {whole.n_iter_}"):
+    with pytest.warns(UserWarning, match=f"interrupted; the model is that of EM iteration {whole.n_iter_}") as caught:
         model = fast(random_state=0).fit(X)
+    assert [warning.filename for warning in caught] == [__file__]
+    assert np.isnan(model.criterion_)
     np.testing.assert_array_equal(model.predict_proba(X), whole.predict_proba(X))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_interrupt_after_a_divergence_keeps_no_untrained_model(blobs, monkeypatch):
+    def fail(error):
+        raise error
+
+    monkeypatch.setattr(em, "m_step", lambda training, w: fail(em.Divergence))
+    monkeypatch.setattr("skganem.core.fit.agreement", lambda training: fail(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        fast().fit(blobs[0])
 
 
 def test_interrupt_of_a_later_start_keeps_the_earlier_ones(blobs, monkeypatch):
@@ -554,6 +567,7 @@ def test_fits_in_threads_leave_cudnn_alone():
 def test_what_torch_was_set_to_does_not_matter(blobs, digits, images, mode):
     X = digits[0] if images else blobs[0]
     expected = fast(random_state=0).fit(X)
+    further = copy.deepcopy(expected).set_params(warm_start=True).fit(X)
     torch.set_default_dtype(torch.float64)
     try:
         with mode(), torch.device("meta"):
@@ -563,7 +577,8 @@ def test_what_torch_was_set_to_does_not_matter(blobs, digits, images, mode):
             for mine, theirs in zip(model.sample(3, random_state=0), expected.sample(3, random_state=0), strict=True):
                 np.testing.assert_array_equal(mine, theirs)
             assert model.score(X) == expected.score(X)
-            assert model.set_params(warm_start=True).fit(X).n_iter_ == expected.n_iter_
+            model.set_params(warm_start=True).fit(X)
+            np.testing.assert_array_equal(model.predict_proba(X), further.predict_proba(X))
     finally:
         torch.set_default_dtype(torch.float32)
 
@@ -580,14 +595,16 @@ def test_an_autocast_outside_changes_nothing(digits):
 
 def test_equal_images_are_one_cluster():
     recipe = fast_recipe(width=32, representation_steps=1, max_iter=1)  # as many features as in the default one
-    with pytest.warns(UserWarning, match="Only 1 of 3"):
-        labels = GANEMClustering(3, recipe=recipe, random_state=0).fit_predict(np.full((40, 8, 8), 7.0))
-    assert len(np.unique(labels)) == 1
+    with pytest.warns(UserWarning, match="Only 1 of 3") as caught:
+        model = GANEMClustering(3, recipe=recipe, random_state=0).fit(np.full((40, 8, 8), 7.0))
+    assert [warning.filename for warning in caught] == [__file__]
+    assert len(np.unique(model.labels_)) == 1
 
 
 @pytest.mark.parametrize("images", [False, True])
-def test_one_cluster_has_all_samples_and_needs_no_graph(blobs, digits, images, monkeypatch):
-    if images:
+def test_one_cluster_has_all_samples_and_needs_no_partition(blobs, digits, images, monkeypatch):
+    monkeypatch.setattr("skganem.core.initial.partitioned", None)
+    if images:  # rows have a graph for their augmentation
         monkeypatch.setattr("skganem.core.fit.neighbour_graph", None)
     X = digits[0] if images else blobs[0]
     model = GANEMClustering(1, recipe=fast_recipe(), random_state=0).fit(X)

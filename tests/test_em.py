@@ -266,6 +266,15 @@ def test_the_paper_s_rule_trains_on_labels_until_the_error_is_small(blobs):
     assert (training.model.e_net(x).argmax(1).numpy() == y[:30]).mean() >= 0.9
 
 
+def test_labels_that_are_learned_at_once_are_not_trained_on_for_long(blobs, monkeypatch):
+    training = training_of(blobs[0], e_epsilon=1.0, e_steps=1000, consistency=0.0)
+    training.known, training.labels = torch.arange(30), torch.as_tensor(blobs[1][:30])
+    steps = []
+    monkeypatch.setattr(em, "update", lambda optimizer, loss: steps.append(loss))
+    em.fit_labelled(training, 1.0)
+    assert len(steps) == 1
+
+
 def test_labels_that_contradict_each_other_are_not_learned_for_ever(blobs, monkeypatch):
     training = training_of(blobs[0], e_epsilon=0.0, e_steps=30, consistency=0.0)
     training.known, training.labels = torch.tensor([0, 0]), torch.tensor([0, 1])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits, make_blobs
 
-from skganem import GANEMClustering, ImageWarp
+from skganem import GANEMClustering, GANEMTransformer, ImageWarp
 from skganem._input import image_advice
 
 from .conftest import fast_recipe
@@ -103,9 +103,18 @@ def test_a_warp_of_rows_is_refused_before_training(blobs, monkeypatch):
         GANEMClustering(3, augmentation=ImageWarp(), recipe=fast_recipe(), random_state=0).fit(blobs[0])
 
 
-@pytest.mark.parametrize("ask", ["predict", "predict_proba", "score"])
+@pytest.mark.parametrize("ask", ["predict", "predict_proba", "score", "fit"])
 def test_values_that_float32_cannot_hold_have_no_answer(blobs, ask):
     X, _ = blobs
-    model = GANEMClustering(3, recipe=fast_recipe(), random_state=0).fit(X)
+    model = GANEMClustering(3, recipe=fast_recipe(), warm_start=True, random_state=0).fit(X)
+    before = model.weights_
     with pytest.raises(ValueError, match="too far from those in fit"):
         getattr(model, ask)(np.r_[X, np.full((1, X.shape[1]), 1e300)])
+    assert model.weights_ is before
+
+
+def test_values_that_float32_cannot_hold_have_no_features(blobs):
+    X, _ = blobs
+    model = GANEMTransformer(2, n_clusters=3, recipe=fast_recipe(), random_state=0).fit(X)
+    with pytest.raises(ValueError, match="too far from those in fit"):
+        model.transform(np.full((1, X.shape[1]), 1e300))

@@ -6,7 +6,7 @@ import torch
 from scipy.sparse.csgraph import connected_components
 
 from skganem import clustering_error
-from skganem.core import graph, initial, neighbours
+from skganem.core import distortion, graph, initial, neighbours
 from skganem.core.data import Scaling, Source
 from skganem.core.model import Layout, Model
 from skganem.core.networks import DEFAULT_NETWORKS
@@ -75,6 +75,16 @@ def test_few_images_have_fewer_neighbours(n):
     assert found.of_all.shape == (n, min(6, n - 1))
     assert all(len(set(row)) == len(row) for row in found.of_all.tolist())
     assert all(links.shape == (n, n) for links in found.affinities_to_cut)
+
+
+def test_large_images_are_shrunken_once_and_compared_as_before():
+    X = np.random.default_rng(0).integers(256, size=(9, 64 * 70), dtype=np.uint8)
+    model, source = model_of((1, 64, 70)), Source(X, (1, 64, 70), Scaling.of(X, (1, 64, 70)), CPU)
+    i, j = torch.arange(9), torch.arange(9).roll(2)
+    once = distortion.comparable(model, source)
+    assert once.batch(i).shape == (9, 1, 32, 35)
+    expected = distortion.distortions(source, source, i, j)
+    torch.testing.assert_close(distortion.distortions(once, once, i, j), expected, rtol=0, atol=0)
 
 
 def test_copies_of_a_sample_do_not_cut_it_off_from_others():

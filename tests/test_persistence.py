@@ -450,7 +450,7 @@ def test_functions_are_told_apart_by_what_they_do():
         Recipe(networks=Networks(e_net=body(0.1))), Recipe(networks=Networks(e_net=body(0.9))), keyword(2), keyword(3),
         dividing(long), dividing(np.where(long == 2500, 0, long)), dividing(np.array([2, None])), dividing(np.array([3, None])),
         dividing(torch.tensor(long)), dividing(torch.ones((), dtype=torch.bfloat16)), dividing(torch.zeros(())),
-        Change(2), Change(3), nn.Dropout(0.1), nn.Dropout(0.2), torch.relu, torch.tanh, np.sin, np.cos,
+        unset(), Change(2), Change(3), nn.Dropout(0.1), nn.Dropout(0.2), torch.relu, torch.tanh, np.sin, np.cos,
         np.random.default_rng(0), np.random.PCG64(0), "a at 0x1", "a at 0x2", cache(dividing(2)), cache(dividing(3)),
         {0: 1}.get, {0: 2}.get, sp.csr_array(np.eye(3)),
         sp.csr_array(2 * np.eye(3)), pd.DataFrame({"a": long}), pd.DataFrame({"a": np.where(long == 2500, 0, long)}),

@@ -128,7 +128,7 @@ def identity(value: Any, within: tuple[int, ...] = ()) -> str:
         return f"{named.__module__}.{named.__qualname__}"
     match value:
         case FunctionType():
-            enclosed = [cell.cell_contents for cell in value.__closure__ or () if cell != CellType()]
+            enclosed = [contents(cell) for cell in value.__closure__ or ()]
             parts = [value.__code__, value.__defaults__, value.__kwdefaults__, enclosed]
             return f"{value.__module__}.{value.__qualname__}{inner(parts)}"
         case np.ndarray():
@@ -165,3 +165,11 @@ def identity(value: Any, within: tuple[int, ...] = ()) -> str:
     shown = repr(value)
     address = " at 0x" in shown and not isinstance(value, (str, bytes))  # which is another one in another process
     return inner([kind, getattr(value, "__dict__", {})]) if address or is_dataclass(value) else shown
+
+
+def contents(cell: CellType) -> Any:
+    """Return what an enclosed variable of a function is, or this function where it is not yet anything."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return contents

@@ -33,8 +33,6 @@ from skganem.core.runtime import autocast, frozen
 from skganem.core.shapes import is_image
 
 R1_INTERVAL = 8
-#: How often `fit_labelled` measures the error in an E-step, at most twice that.
-ERROR_MEASURED = 20
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": partial(torch.optim.Adam, betas=(0.5, 0.999), fused=True),
     "rmsprop": torch.optim.RMSprop,
@@ -328,21 +326,21 @@ def labelled_batch(training: Training, n: int) -> Part:
 def fit_labelled(training: Training, epsilon: float) -> None:
     """Section 5.3: train the E-net on the labelled samples until its error on them is at most `epsilon`.
 
-    At most as many batches as a round of an E-step has: samples that are alike and have different labels are never learned.
+    The error is measured after 1, 2, 4, 8... passes, since batch normalisation is calibrated for it. There are no more batches
+    than in a round of the E-step, or one pass: samples that are alike and have different labels are never learned.
     """
     model, known, labels, size = training.model, training.known, training.labels, training.recipe.e_batch_size
     if len(known) == 1:  # batch normalisation needs two
         known, labels = known.repeat(2), labels.repeat(2)
     labelled = training.source.subset(known)
     n_passes = max(1, training.recipe.e_steps // math.ceil(len(known) / size))
-    between = max(1, n_passes // ERROR_MEASURED)
     for n_done in range(1, n_passes + 1):
         model.e_net.train()
         for batch in batches(len(known), size, training.rng):
             with autocast(model.device, training.dtype):
                 logits = model.e_net(labelled.batch(batch)).float()
             update(training.optimizers[2], e_net_loss(logits, labels[batch]))
-        if n_done % between:
+        if n_done & (n_done - 1):  # no power of 2
             continue
         recalibrate(training)
         if float((model.posterior(labelled).argmax(dim=1) != labels).float().mean()) <= epsilon:

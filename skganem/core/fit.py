@@ -161,6 +161,8 @@ def fit(
         try:
             criterion = agreement(training)
         except KeyboardInterrupt:
+            if end == "diverged":
+                raise
             end, criterion = "interrupted", math.nan
         return Solution(model, w, training.history, end, criterion)
 

@@ -130,14 +130,14 @@ def leading_eigenpairs(matrix: sp.csr_array, k: int, seed: int) -> tuple[np.ndar
 def partition(
     graphs: Sequence[sp.csr_array], n_clusters: int, seed: int, features: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a neighbour graph into parts by spectral clustering.
+    """Cut a neighbour graph into parts by spectral clustering, or take those that k-means makes of features.
 
     k-means in the diffusion map makes parts of even size, which is wrong where clusters differ in size. So it is asked for
     more parts than wanted, which are joined where the graph is thickest. Where a style of a class lies apart, that is wrong
     in turn, and how many parts are joined can decide. With `features`, k-means makes as many parts as wanted, too, and several
     larger numbers of parts to join, of each graph, and in each of its runs as many as wanted of the features' principal
-    components, if none is a fragment (`smallest`); and that partition is taken which leaves little scatter and cuts few links
-    (`strain`).
+    components, if none is a fragment (`smallest`); and that partition is taken which leaves little scatter, is uneven and cuts
+    few links (`strain`).
 
     Parameters
     ----------
@@ -302,5 +302,6 @@ def first_centres(points: np.ndarray, n_clusters: int, rng: np.random.Generator)
     chosen, nearest = [int(rng.integers(len(points)))], np.full(len(points), np.inf)
     while len(chosen) < n_clusters:
         nearest = np.minimum(nearest, cdist(points[chosen[-1:]], points, "sqeuclidean")[0])
-        chosen.append(int(np.searchsorted((nearest / nearest.sum()).cumsum(), rng.uniform())))
+        drawn = np.searchsorted((nearest / nearest.sum()).cumsum(), rng.uniform())
+        chosen.append(min(int(drawn), len(points) - 1))  # a rounded sum may end below 1
     return points[chosen]

@@ -101,7 +101,7 @@ def skill(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clus
     for held in (fold == i for i in range(FOLDS) if (fold == i).any()):
         w = propagated(neighbour_graph, known[~held], labels[~held], n_clusters)
         foretold.append(w[known[held], labels[held]])
-    if not foretold or n_clusters == 1:
+    if not foretold:
         return 1.0
     return (float(torch.cat(foretold).mean()) - 1 / n_clusters) / (1 - 1 / n_clusters)
 

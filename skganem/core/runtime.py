@@ -92,7 +92,7 @@ def borrowed_streams(seed: int, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def trainable() -> Iterator[None]:
-    """Have torch make float32 tensors, on the CPU, and compute gradients inside the block, whatever its defaults outside."""
+    """Have torch make float32 tensors, on the CPU, and compute gradients in full precision, whatever it was set to outside."""
     own_dtype = borrowed("dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32)
     # The context slows all calls down, so there is none where it would change nothing.
     own_device = nullcontext() if torch.empty(0).device.type == "cpu" else torch.device("cpu")
@@ -163,7 +163,7 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put the module in evaluation mode inside the block, of full precision, and back into its mode after."""
+    """Put the module in evaluation mode, compute in full precision inside the block, and put it back into its mode after."""
     training = module.training
     module.eval()
     try:
