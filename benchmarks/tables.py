@@ -17,6 +17,11 @@ def is_dated(record):
     return record["method"].startswith(OURS) and not commits <= PRESENT
 
 
+def dated_groups(records, keys):
+    """Return the groups of records, named as `summary` names them, of which one or more are dated."""
+    return {tuple(str(record[key]) for key in keys) for record in records if is_dated(record)}
+
+
 def list_table(header, rows):
     """Return a table in reStructuredText, or a word where there would be none."""
     if not rows:
@@ -31,11 +36,10 @@ def figures(records, keys, figure, others=()):
     """Return the rows of a table, within each data set from the least mean error to the greatest; `others` are means alone."""
     shown = [record for record in latest(records, keys) if not record["data"].startswith(LEFT_OUT)]
     keys = (*keys, "gpu")
-    dated = {tuple(str(record[key]) for key in keys) for record in shown if is_dated(record)}
     groups = summary(shown, keys, figure)
     groups.sort(key=lambda row: (row[0][:-2], row[2]))  # by everything but method and hardware, then by the mean
     means = [{group: mean for group, _, mean, *_ in summary(shown, keys, other, scale=1)} for other in others]
-    rows = zip(statistics(groups, dated), groups, strict=True)
+    rows = zip(statistics(groups, dated_groups(shown, keys)), groups, strict=True)
     return [(*row, *(f"{mean[group]:.3f}" for mean in means)) for row, (group, *_) in rows]
 
 
@@ -116,7 +120,7 @@ def headline(records, keys, methods, rows):
     """Return a table of mean and worst error of each method, the best in bold; rows without the first one are left out."""
     on_cpu = [record for record in latest(records, (*keys, "method")) if record["gpu"] is None]
     found = {group: (n, mean, worst) for group, n, mean, _, worst, _ in summary(on_cpu, (*keys, "method"), "error")}
-    dated = {tuple(str(record[key]) for key in (*keys, "method")) for record in on_cpu if is_dated(record)}
+    dated = dated_groups(on_cpu, (*keys, "method"))
     cells, rows = [], {name: which for name, which in rows.items() if (*map(str, which), methods[0]) in found}
     methods = [method for method in methods if any((*map(str, which), method) in found for which in rows.values())]
     for name, which in rows.items():

@@ -187,11 +187,12 @@ def test_halves_of_a_large_cluster_are_no_clusters_even_if_they_leave_less_scatt
     links, y = [links_of(X, 10)], np.repeat([0, 1], [640, 30])
     halves = (X[:, 0] > 0).astype(int)
     assert graph.strain(links, X, y) < graph.strain(links, X, halves)
+    weight = graph.ENTROPY
     monkeypatch.setattr(graph, "ENTROPY", 0)
     assert graph.strain(links, X, y) < graph.strain(links, X, halves)
     monkeypatch.setattr(graph, "CUT", 0)
     assert graph.strain(links, X, y) > graph.strain(links, X, halves)
-    monkeypatch.setattr(graph, "ENTROPY", 1.5)
+    monkeypatch.setattr(graph, "ENTROPY", weight)
     assert graph.strain(links, X, y) < graph.strain(links, X, halves)
 
 
@@ -239,8 +240,11 @@ def test_partitions_are_judged_by_as_many_leading_components_as_centres_span(mon
     """But by five at least."""
     X, seen = np.random.default_rng(0).normal(size=(100, 20)) * np.arange(1, 21), []
     monkeypatch.setattr(graph, "strain", lambda graphs, points, labels: seen.append(points) or 0)
-    graph.partition([links_of(X, 10)], n_clusters, seed=0, features=X)
-    assert seen
+    links = links_of(X, 10)
+    graph.partition([links], n_clusters, seed=0, features=X)
+    runs = graph.kmeans(graph.principal_components(X, max(2 * n_clusters, 5)), n_clusters, seed=0)
+    whole = [run for run in runs if np.bincount(run, minlength=n_clusters).min() >= graph.smallest(links, n_clusters)]
+    assert len(seen) == 4 + len(whole)  # of one graph, and of k-means
     for points in seen:
         np.testing.assert_allclose(np.abs(points), np.abs(PCA(n_components).fit_transform(X)), atol=1e-6)
 
