@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import TypeAlias
 
 import torch
@@ -27,10 +28,17 @@ def _uniform(n: int, reach: float, rng: torch.Generator) -> Tensor:
     return (torch.rand(n, generator=rng, device=rng.device) * 2 - 1) * reach
 
 
+@cache
 def cubic_weights(size: int, device: torch.device) -> Tensor:
     """Return the matrix (size, NODES) that interpolates values at evenly spaced nodes with cubic polynomials."""
     each = torch.eye(NODES, device=device).view(1, NODES, NODES, 1)
     return F.interpolate(each, size=(size, 1), mode="bicubic", align_corners=True).view(NODES, size).T
+
+
+@cache
+def last_centres(height: int, width: int, device: torch.device) -> Tensor:
+    """Return the places (2,) of the centres of the last pixels, across and down, where the image's edges are at 1."""
+    return 1 - 1 / torch.tensor([width, height], device=device)
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ class ImageWarp:
         if self.elastic:
             grid = grid + self._displacements(len(x), x.shape[2], x.shape[3], rng)
         # Places beyond the border are taken from it; clamping does what padding_mode="border" does, on every device.
-        edge = 1 - 1 / torch.tensor([x.shape[3], x.shape[2]], device=x.device)
+        edge = last_centres(x.shape[2], x.shape[3], x.device)
         x = F.grid_sample(x, grid.clamp(-edge, edge), align_corners=False)
         if x.shape[1] == 3:
             return self._recoloured(x, rng) if self.colour else x
@@ -146,7 +154,7 @@ class NeighbourMix:
     """
 
     def __init__(self, source: Source, neighbours: Tensor, reach: float = 1.0) -> None:
-        self.source, self.neighbours, self.reach = source, neighbours, reach
+        self.source, self.neighbours, self.reach = source, neighbours.to(source.device), reach
         some = torch.linspace(0, len(source) - 1, min(len(source), 512), dtype=torch.float64).long().unique()
         gaps = source.batch(neighbours[some, -1]) - source.batch(some)
         self.noise = float(gaps.norm(dim=1).median()) / math.sqrt(gaps.shape[1]) / 2
@@ -156,6 +164,6 @@ class NeighbourMix:
         if index is None:
             return x + self.noise * torch.randn(x.shape, generator=rng, device=rng.device)
         picks = torch.randint(self.neighbours.shape[1], (len(x),), generator=rng, device=rng.device)
-        partner = self.source.batch(self.neighbours[index.cpu(), picks.cpu()])
+        partner = self.source.batch(self.neighbours[index, picks])
         part = torch.rand(len(x), 1, generator=rng, device=rng.device) * self.reach
         return torch.lerp(x, partner, part)

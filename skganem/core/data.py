@@ -92,6 +92,7 @@ class Source:
     def __init__(self, array: np.ndarray, shape: Shape, scaling: Scaling, device: torch.device) -> None:
         self.array, self.shape, self.scaling, self.device = array, shape, scaling, device
         self._offset = torch.as_tensor(scaling.offset, dtype=torch.float64, device="cpu")
+        self._offset_there = self._offset.float().to(device)  # once: a copy for each batch would have the GPU wait
         self._resident = self._resident_copy()
 
     def __len__(self) -> int:
@@ -126,13 +127,12 @@ class Source:
             rows = ((rows.double() - self._offset) / self.scaling.scale).float()
             return self._shaped(rows.to(self.device))
         if rows.dtype in WIDE:
-            rows = rows.double()
-        else:
-            # From pinned memory, the copy to a GPU runs beside the training.
-            streamed = self.device.type == "cuda" and rows.device.type == "cpu"
-            rows = (rows.pin_memory() if streamed else rows).to(self.device, non_blocking=streamed).float()
-        rows = (rows - self._offset.to(rows.device, rows.dtype)).div_(self.scaling.scale)
-        return self._shaped(rows.to(self.device).float())
+            rows = (rows.double() - self._offset.to(rows.device)).div_(self.scaling.scale)
+            return self._shaped(rows.to(self.device).float())
+        # From pinned memory, the copy to a GPU runs beside the training.
+        streamed = self.device.type == "cuda" and rows.device.type == "cpu"
+        rows = (rows.pin_memory() if streamed else rows).to(self.device, non_blocking=streamed).float()
+        return self._shaped((rows - self._offset_there).div_(self.scaling.scale))
 
     def _shaped(self, rows: Tensor) -> Tensor:
         if not is_image(self.shape):

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import torch
@@ -87,6 +87,11 @@ class Training:
         rates = self.recipe.learning_rates
         self.optimizers = [make(net.parameters(), lr=lr) for net, lr in zip(self.model.modules(), rates, strict=True)]
         self.known, self.labels = self.known.to(self.model.device), self.labels.to(self.model.device)
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """How many labels each class has (K,)."""
+        return torch.bincount(self.labels, minlength=self.model.layout.n_clusters)
 
     def set_rates(self) -> None:
         """Set the learning rates of this EM iteration."""
@@ -315,8 +320,7 @@ def generated_batch(training: Training, n: int) -> Part:
 def labelled_batch(training: Training, n: int) -> Part:
     """Draw n labelled samples, their classes in the proportions phi, and change them."""
     phi, labels = training.model.phi, training.labels
-    counts = torch.bincount(labels, minlength=len(phi))
-    probability = (phi / counts.clamp_min(1))[labels] + 1e-12
+    probability = (phi / training.counts.clamp_min(1))[labels] + 1e-12
     picks = torch.multinomial(probability, n, replacement=True, generator=training.rng)
     index = training.known[picks]
     x = change(training, training.source.batch(index), index)
