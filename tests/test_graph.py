@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from scipy.cluster.vq import ClusterError
+from scipy.cluster.vq import ClusterError, kmeans2
 from scipy.stats import entropy
 from sklearn.datasets import make_blobs, make_circles, make_moons
 from sklearn.decomposition import PCA
@@ -269,3 +269,11 @@ def test_centrality_falls_evenly_from_the_median_of_each_part():
     assert set(ranked[[1, 3]]) == {0.75, 1.0}  # the median is 1.5
     assert set(ranked[4:6]) == {0.5, 1.0}
     assert ranked[6] == 0
+
+
+def test_kmeans_that_stops_where_labels_stand_still_ends_as_all_iterations_would():
+    points = np.random.default_rng(0).normal(size=(2000, 6))
+    centres, labels = kmeans2(points, points[:12], minit="matrix", iter=100, missing="raise")
+    found = graph.settled(points, points[:12])
+    np.testing.assert_array_equal(found[0], centres)
+    np.testing.assert_array_equal(found[1], labels)

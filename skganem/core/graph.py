@@ -284,7 +284,7 @@ def kmeans(points: np.ndarray, n_clusters: int, seed: int, n_init: int = 10) -> 
     rng, found = np.random.default_rng(seed), []
     for _ in range(n_init):
         try:
-            centres, labels = kmeans2(points, first_centres(points, n_clusters, rng), minit="matrix", iter=100, missing="raise")
+            centres, labels = settled(points, first_centres(points, n_clusters, rng))
         except ClusterError:
             continue
         found.append((float(np.square(points - centres[labels]).sum()), labels.astype(np.int64)))
@@ -292,6 +292,17 @@ def kmeans(points: np.ndarray, n_clusters: int, seed: int, n_init: int = 10) -> 
         some = np.linspace(0, len(first) - 1, n_clusters).astype(int)
         return [vq(points, points[np.sort(first)[some]])[0].astype(np.int64)]
     return [labels for _, labels in sorted(found, key=lambda run: run[0])]
+
+
+def settled(points: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Move the centres (k, d) of k-means until the labels (n,) stand still, a few iterations at a time, 100 at most."""
+    labels = np.empty(0)
+    for _ in range(25):
+        before = labels
+        centres, labels = kmeans2(points, centres, minit="matrix", iter=4, missing="raise")
+        if np.array_equal(labels, before):
+            break
+    return centres, labels
 
 
 def first_centres(points: np.ndarray, n_clusters: int, rng: np.random.Generator) -> np.ndarray:
