@@ -48,6 +48,26 @@ def test_runs_of_a_former_default_are_marked(monkeypatch):
     assert not marked("KMeans", "old")
 
 
+def test_of_two_machines_the_present_default_counts_then_the_runs_then_the_cpu(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    tables = importlib.import_module("tables")
+    monkeypatch.setattr(tables, "PRESENT", {"new"})
+
+    def on_gpu(cpu, gpu):
+        """Tell which machine's runs are shown, of the CPU's and the GPU's commits; the CPU has the smaller errors."""
+        runs = [(error, name, commit) for error, name, of in ((0.1, None, cpu), (0.2, "H100", gpu)) for commit in of]
+        base = {"data": "digits", "method": "GAN-EM", "seconds": 1}
+        records = [{**base, "seed": i, "gpu": name, "error": e, "commit": c} for i, (e, name, c) in enumerate(runs)]
+        ((_, mean, _, _, shown),) = tables.shown_runs(records, ("data", "method")).values()
+        assert mean == pytest.approx(20 if shown else 10)
+        return shown
+
+    assert on_gpu(["old", "old"], ["new"])
+    assert on_gpu(["new"], ["new", "new"])
+    assert not on_gpu(["new"], ["new"])
+    assert not on_gpu(["new"], ["old", "old"])
+
+
 def test_the_ablation_leads_to_the_default(monkeypatch):
     """Each line changes what it names, and the last one only for how long and how fast to train."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
