@@ -109,7 +109,7 @@ FEW_LABELS = (
 FEATURES = (("GAN-EM 100", "UMAP 10", "PCA 100", "GAN-EM 2", "PCA 2"), {"MNIST, 10,000 images without labels": ("mnist-10k",)})
 
 
-def cell(n, mean, worst, bold, dated, on_gpu):
+def cell(n, mean, worst, dated, on_gpu, bold):
     """Return mean and worst of n runs as text, with marks if some of them are dated, and if they ran on a GPU."""
     text = f"**{mean:.1f}**, {worst:.1f}" if bold else f"{mean:.1f}, {worst:.1f}"
     runs = "" if n == 5 else f" ({n} run{'s' * (n > 1)})"
@@ -137,9 +137,7 @@ def headline(records, keys, methods, rows):
     for name, which in rows.items():
         groups = [(*map(str, which), method) for method in methods]
         best = min(found[group][1] for group in groups if group in found)
-        row = [
-            cell(*found[group][:3], found[group][1] == best, *found[group][3:]) if group in found else "" for group in groups
-        ]
+        row = [cell(*found[group], bold=found[group][1] == best) if group in found else "" for group in groups]
         cells.append((name, *row))
     return list_table(("data", *methods), cells)
 

@@ -514,6 +514,17 @@ def test_image_warp_keeps_form_and_draws_from_its_generator():
     assert torch.allclose(still(x[:, :1], None, torch.Generator()), x[:, :1], atol=1e-5)
 
 
+def test_image_warp_follows_torchs_default_dtype():
+    """Whichever it was when images of this size were first warped."""
+    x = torch.rand(2, 1, 9, 11)
+    for dtype in (torch.float32, torch.float64, torch.float32):
+        torch.set_default_dtype(dtype)
+        try:
+            assert ImageWarp()(x.to(dtype), None, torch.Generator().manual_seed(0)).dtype == dtype
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
 def test_another_contrast_scales_what_differs_from_the_border():
     """By another factor for each image."""
     x = torch.linspace(-1, 1, 64).view(1, 1, 8, 8).repeat(20, 1, 1, 1)

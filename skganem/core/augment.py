@@ -29,16 +29,16 @@ def _uniform(n: int, reach: float, rng: torch.Generator) -> Tensor:
 
 
 @cache
-def cubic_weights(size: int, device: torch.device) -> Tensor:
+def cubic_weights(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the matrix (size, NODES) that interpolates values at evenly spaced nodes with cubic polynomials."""
-    each = torch.eye(NODES, device=device).view(1, NODES, NODES, 1)
+    each = torch.eye(NODES, device=device, dtype=dtype).view(1, NODES, NODES, 1)
     return F.interpolate(each, size=(size, 1), mode="bicubic", align_corners=True).view(NODES, size).T
 
 
 @cache
-def last_centres(height: int, width: int, device: torch.device) -> Tensor:
+def last_centres(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the places (2,) of the centres of the last pixels, across and down, where the image's edges are at 1."""
-    return 1 - 1 / torch.tensor([width, height], device=device)
+    return 1 - 1 / torch.tensor([width, height], device=device, dtype=dtype)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class ImageWarp:
         if self.elastic:
             grid = grid + self._displacements(len(x), x.shape[2], x.shape[3], rng)
         # Places beyond the border are taken from it; clamping does what padding_mode="border" does, on every device.
-        edge = last_centres(x.shape[2], x.shape[3], x.device)
+        edge = last_centres(x.shape[2], x.shape[3], grid.device, grid.dtype)
         x = F.grid_sample(x, grid.clamp(-edge, edge), align_corners=False)
         if x.shape[1] == 3:
             return self._recoloured(x, rng) if self.colour else x
@@ -120,7 +120,7 @@ class ImageWarp:
     def _displacements(self, n: int, height: int, width: int, rng: torch.Generator) -> Tensor:
         """Draw n smooth vector fields (n, height, width, 2): bicubic interpolation of random vectors at 5x5 nodes."""
         nodes = torch.randn(n, NODES, NODES, 2, generator=rng, device=rng.device) * self.elastic
-        down, across = (cubic_weights(side, nodes.device) for side in (height, width))
+        down, across = (cubic_weights(side, nodes.device, nodes.dtype) for side in (height, width))
         # Two matrix products are several times as fast as F.interpolate of the whole batch.
         lines = torch.matmul(down, nodes.view(n, NODES, 2 * NODES)).view(n, height, NODES, 2)
         return torch.matmul(across, lines)

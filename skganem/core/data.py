@@ -123,12 +123,9 @@ class Source:
         return self._scaled(rows)
 
     def _scaled(self, rows: Tensor) -> Tensor:
-        if rows.dtype in WIDE and self.device.type == "mps":  # which has no float64
-            rows = ((rows.double() - self._offset) / self.scaling.scale).float()
-            return self._shaped(rows.to(self.device))
         if rows.dtype in WIDE:
             rows = (rows.double() - self._offset.to(rows.device)).div_(self.scaling.scale)
-            return self._shaped(rows.to(self.device).float())
+            return self._shaped(rows.float().to(self.device))  # in this order: MPS has no float64
         # From pinned memory, the copy to a GPU runs beside the training.
         streamed = self.device.type == "cuda" and rows.device.type == "cpu"
         rows = (rows.pin_memory() if streamed else rows).to(self.device, non_blocking=streamed).float()
