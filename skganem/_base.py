@@ -63,23 +63,26 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
             changes["augmentation"] = self.augmentation
         return replace(recipe, **changes)
 
-    def _train(self, X, n_clusters, **details):
+    def _train(self, X, n_clusters, shown=None, **details):
         """Fit the core to validated rows and keep the best of `n_init` solutions; set all shared attributes.
 
-        `details` are those of the core's `Problem`: labels, initial w, n_components.
+        Callbacks are shown the rows, or what `shown` has instead. `details` are those of the core's `Problem`: labels,
+        initial w, n_components.
         """
+        shown = shown or {"X": X}
         n_init = 1 if self._goes_on else self.n_init
         with trainable():  # what is made of the last fit's model, and of data on a GPU, must be able to train
             problem = self._problem(X, n_clusters, details)
-        context = self._init_callback_context(max_subtasks=n_init).call_on_fit_task_begin(estimator=self, X=X)
+        context = self._init_callback_context(max_subtasks=n_init).call_on_fit_task_begin(estimator=self, **shown)
         random_state = check_random_state(self.random_state)
         seeds = [int(random_state.randint(np.iinfo(np.int32).max)) for _ in range(n_init)]
         seeds, checkpoints = self._open_checkpoints(problem, seeds)
         best, interrupted = None, False
         for start, (seed, checkpoint) in enumerate(zip(seeds, checkpoints, strict=True)):
-            task = context.subcontext("init", max_subtasks=problem.recipe.max_iter).call_on_fit_task_begin(estimator=self, X=X)
+            task = context.subcontext("init", max_subtasks=problem.recipe.max_iter)
+            task.call_on_fit_task_begin(estimator=self, **shown)
             try:
-                solution = fit(problem, seed, self._reporter(start, task, X), checkpoint, partial(self._tell, start))
+                solution = fit(problem, seed, self._reporter(start, task, shown), checkpoint, partial(self._tell, start))
             except KeyboardInterrupt:  # before its first iteration
                 if best is None:
                     raise
@@ -88,12 +91,12 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
                 best = solution
             interrupted |= solution.end == "interrupted"
             so_far = partial(self._attributes, best)
-            stop = task.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes=so_far)
+            stop = task.call_on_fit_task_end(estimator=self, **shown, reconstruction_attributes=so_far)
             if stop or interrupted:
                 break
         vars(self).update(self._attributes(best))
         warn_about(best, interrupted)
-        context.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes={})
+        context.call_on_fit_task_end(estimator=self, **shown, reconstruction_attributes={})
 
     @property
     def _goes_on(self):
@@ -151,7 +154,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         paths = [folder / f"init_{start + 1}.safetensors" for start in range(len(seeds))]
         return seeds, [Checkpoint(path, self.checkpoint_every) for path in paths]
 
-    def _reporter(self, start, context, X):
+    def _reporter(self, start, context, shown):
         """Return the function that is called after each EM iteration: it tells the user, and the callbacks."""
 
         def report(training, w):
@@ -161,9 +164,9 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
                 f"iteration {last['iteration']}: L_G {last['loss_g']:.3f}, L_D {last['loss_d']:.3f}, L_E {last['loss_e']:.3f}, "
                 f"labels changed {last['change']:.2%}, {last['seconds']:.1f} s",
             )
-            task = context.subcontext("EM iteration").call_on_fit_task_begin(estimator=self, X=X)
+            task = context.subcontext("EM iteration").call_on_fit_task_begin(estimator=self, **shown)
             so_far = partial(self._attributes_so_far, training, w)
-            return task.call_on_fit_task_end(estimator=self, X=X, reconstruction_attributes=so_far)
+            return task.call_on_fit_task_end(estimator=self, **shown, reconstruction_attributes=so_far)
 
         return report
 

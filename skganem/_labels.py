@@ -2,7 +2,7 @@
 
 import warnings
 from datetime import date
-from numbers import Number
+from numbers import Integral, Number
 
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
@@ -32,6 +32,7 @@ def split_labels(X, y, unlabeled):
         raise ValueError("This estimator requires y to be passed, but the target y is None.")
     y = as_column(y)
     check_consistent_length(X, y)
+    refuse_wrapped(y, unlabeled)
     known = np.flatnonzero(~is_unlabeled(y, unlabeled))
     if len(known) == 0:
         raise ValueError("y has no labelled sample: at least one sample of each class must be labelled.")
@@ -48,7 +49,26 @@ def split_labels(X, y, unlabeled):
             UserWarning,
             stacklevel=4,
         )
+    if len(classes) == 1 and len(known) < len(y):
+        warnings.warn(
+            f"{classes.tolist()[0]!r} is the only class in y, and {len(y) - len(known)} samples with {unlabeled!r} count as "
+            f"unlabelled. If {unlabeled!r} is a class, set another `unlabeled`.",
+            UserWarning,
+            stacklevel=4,
+        )
     return known, np.searchsorted(classes, labels), classes
+
+
+def refuse_wrapped(y, unlabeled):
+    """Raise ValueError if y has what a negative marker became when it was put among unsigned integers, such as 255 for -1."""
+    if y.dtype.kind != "u" or not isinstance(unlabeled, Integral) or unlabeled >= 0:
+        return
+    wrapped = np.array(unlabeled).astype(y.dtype)
+    if (y == wrapped).any():
+        raise ValueError(
+            f"y has dtype {y.dtype}, in which unlabeled={unlabeled} is {wrapped}, and y has {wrapped}. Convert y before "
+            "unknown classes are marked: y.astype(int)."
+        )
 
 
 def as_column(y):

@@ -100,6 +100,19 @@ def test_callbacks_in_a_pipeline_and_a_clone(blobs):
     assert ("end", "EM iteration", 1) in recorder.seen
 
 
+@pytest.mark.parametrize("n_known", [30, 90])
+def test_a_score_is_monitored_on_the_labelled_samples(blobs, n_known):
+    from sklearn.callback import ScoringMonitor
+
+    X, y = blobs
+    X, y = X[:90], np.array(["a", "b", "c"], dtype=object)[y[:90]]
+    partial, monitor = np.where(np.arange(90) < n_known, y, -1), ScoringMonitor(scoring="accuracy")
+    model = GANEMSemiSupervisedClassifier(recipe=fast_recipe(), random_state=0).set_callbacks(monitor).fit(X, partial)
+    scores = [entry["accuracy"] for entry in monitor.get_logs().data if entry["task_name"] == "EM iteration"]
+    assert len(scores) == model.n_iter_
+    assert scores[-1] == model.score(X[:n_known], y[:n_known])
+
+
 def test_progress_bar(blobs, capsys):
     pytest.importorskip("rich")
     from sklearn.callback import ProgressBar

@@ -1,6 +1,6 @@
 """The EM loop, its two steps, and every seam at which a part can be exchanged."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -535,6 +535,24 @@ def test_another_contrast_scales_what_differs_from_the_border():
     assert len(factors.unique()) == 20
     assert 0.36 < factors.min() < 0.6
     assert 1.7 < factors.max() < 2.72
+
+
+@dataclass(frozen=True)
+class Negatives(ImageWarp):
+    """Also inverts images."""
+
+    often: float = 0.5
+
+    def __call__(self, x, index, rng):
+        return -super().__call__(x, index, rng)
+
+
+def test_a_warp_of_ones_own_stays_one_when_it_is_scaled():
+    own = Negatives(angle=0.2, often=1.0).scaled(0.5)
+    assert isinstance(own, Negatives)
+    assert (own.angle, own.often) == (0.1, 1.0)
+    problem = Problem(source_of(np.zeros((4, 64)), (1, 8, 8)), 2, fast_recipe(augmentation=Negatives()), torch.float32)
+    assert isinstance(augmentation(problem, None), Negatives)
 
 
 def test_a_step_that_ruins_the_weights_is_noticed(blobs):

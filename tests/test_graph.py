@@ -3,6 +3,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from scipy.cluster.vq import ClusterError, kmeans2
+from scipy.sparse.csgraph import connected_components
 from scipy.stats import entropy
 from sklearn.datasets import make_blobs, make_circles, make_moons
 from sklearn.decomposition import PCA
@@ -19,8 +20,29 @@ def cut(X, k, n_neighbors=15, weighed=False):
     """Cut as features of images are, or as rows are."""
     links = links_of(X, n_neighbors)
     if weighed:
-        return graph.partition([weighed_by_embeddings(links, seed=0)], k, seed=0)[0]
-    return graph.partition([links], k, seed=0, features=X)[0]
+        return graph.partition([weighed_by_embeddings(links, seed=0)], k, seed=0, points=X)[0]
+    return graph.partition([links], k, seed=0, points=X, learned=True)[0]
+
+
+@pytest.mark.parametrize("weighed", [False, True])
+@pytest.mark.parametrize(("n_near", "n_clusters"), [(2, 2), (3, 2), (2, 4), (4, 3)])
+def test_islands_that_are_more_than_clusters_are_joined_with_those_that_are_near(weighed, n_near, n_clusters):
+    centres = [[60 * i, 6 * j] for i in range(n_clusters) for j in range(n_near)]
+    X, island = make_blobs(60 * len(centres), centers=centres, cluster_std=0.5, random_state=0)
+    assert connected_components(links_of(X, 15))[0] == len(centres)
+    assert clustering_error(island // n_near, cut(X, n_clusters, weighed=weighed)) == 0
+
+
+def test_where_each_run_of_kmeans_has_an_empty_cluster_groups_are_parted_nevertheless(monkeypatch):
+    def settled(points, centres):
+        raise ClusterError
+
+    monkeypatch.setattr(graph, "settled", settled)
+    points = np.repeat(np.eye(3), 40, axis=0)
+    points[80:] += 1e-15 * np.random.default_rng(0).integers(-1, 2, (40, 3))  # most of those that differ are in one group
+    first, second, third = (set(part) for part in np.split(graph.kmeans(points, 9, seed=0)[0], 3))
+    assert first.isdisjoint(second | third)
+    assert second.isdisjoint(third)
 
 
 def test_neighbours_are_those_of_scikit_learn():
@@ -208,7 +230,7 @@ def test_the_partition_with_the_least_strain_is_taken_and_its_centrality(monkeyp
     monkeypatch.setattr(graph, "joined_parts", joined_parts)
     monkeypatch.setattr(graph, "kmeans", lambda *args: [BY_STYLE])
     monkeypatch.setattr(graph, "centrality", lambda embedding, labels: (embedding.mean() < 50, labels))
-    labels, (of_the_second_map, ranked) = graph.partition([links_of(X, 10), links_of(X, 15)], 3, seed=0, features=X)
+    labels, (of_the_second_map, ranked) = graph.partition([links_of(X, 10), links_of(X, 15)], 3, seed=0, points=X, learned=True)
     np.testing.assert_array_equal(labels, BY_CLASS)
     assert of_the_second_map
     assert ranked is labels
@@ -219,7 +241,7 @@ def test_parts_that_k_means_makes_of_the_features_are_taken_where_the_graph_misl
     two_in_one = np.where(y == 1, 0, y) + (y == 2) * (np.arange(320) % 2 - 1)
     monkeypatch.setattr(graph, "spectral_parts", lambda *args, **settings: two_in_one)
     monkeypatch.setattr(graph, "joined_parts", lambda *args: two_in_one)
-    labels, centrality = graph.partition([links_of(X, 10)], 4, seed=0, features=X)
+    labels, centrality = graph.partition([links_of(X, 10)], 4, seed=0, points=X, learned=True)
     assert clustering_error(y, labels) == 0
     for part in (np.flatnonzero(y == i) for i in range(4)):  # ranked by the way to its part's median in the features
         inner, outer = part[centrality[part] > 0.5], part[centrality[part] <= 0.5]
@@ -231,7 +253,7 @@ def test_any_run_of_k_means_may_have_the_partition_that_is_taken(monkeypatch):
     monkeypatch.setattr(graph, "spectral_parts", lambda *args, **settings: BY_STYLE)
     monkeypatch.setattr(graph, "joined_parts", lambda *args: BY_STYLE)
     monkeypatch.setattr(graph, "kmeans", lambda *args: [BY_STYLE, BY_CLASS])
-    labels, _ = graph.partition([links_of(styles(), 10)], 3, seed=0, features=styles())
+    labels, _ = graph.partition([links_of(styles(), 10)], 3, seed=0, points=styles(), learned=True)
     np.testing.assert_array_equal(labels, BY_CLASS)
 
 
@@ -241,7 +263,7 @@ def test_partitions_are_judged_by_as_many_leading_components_as_centres_span(mon
     X, seen = np.random.default_rng(0).normal(size=(100, 20)) * np.arange(1, 21), []
     monkeypatch.setattr(graph, "strain", lambda graphs, points, labels: seen.append(points) or 0)
     links = links_of(X, 10)
-    graph.partition([links], n_clusters, seed=0, features=X)
+    graph.partition([links], n_clusters, seed=0, points=X, learned=True)
     runs = graph.kmeans(graph.principal_components(X, max(2 * n_clusters, 5)), n_clusters, seed=0)
     whole = [run for run in runs if np.bincount(run, minlength=n_clusters).min() >= graph.smallest(links, n_clusters)]
     assert len(seen) == 4 + len(whole)  # of one graph, and of k-means

@@ -135,8 +135,8 @@ def test_partitions_are_judged_by_the_members_features(monkeypatch):
     """Two graphs of images, and one of rows or where there is no encoder."""
     asked = []
 
-    def partition(graphs, n_clusters, seed, features):
-        asked.append((len(graphs), features))
+    def partition(graphs, n_clusters, seed, points, learned):
+        asked.append((len(graphs), learned, points))
         return np.arange(60) % 2, np.ones(60)
 
     monkeypatch.setattr(initial.graph, "partition", partition)
@@ -147,8 +147,8 @@ def test_partitions_are_judged_by_the_members_features(monkeypatch):
         model.encoder = encoder
         graph = neighbours.NeighbourGraph(model, source, 10, 60, torch.Generator().manual_seed(0))
         initial.partitioned(graph, 2, seed=0)
-    assert [(n, features is None) for n, features in asked] == [(1, True), (1, True), (2, False)]
-    np.testing.assert_allclose(asked[2][1], model.coordinates(source)[graph.members].numpy(), rtol=1e-5)
+    assert [how for *how, _ in asked] == [[1, False], [1, False], [2, True]]
+    np.testing.assert_allclose(asked[2][2], model.coordinates(source)[graph.members].numpy(), rtol=1e-5)
 
 
 class Brightness(torch.nn.Module):

@@ -1,10 +1,11 @@
+import warnings
 from datetime import date, datetime
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from skganem import GANEMSemiSupervisedClassifier, Recipe
+from skganem import GANEMSemiSupervisedClassifier, GANEMTransformer, Recipe
 from skganem._labels import is_unlabeled, split_labels
 
 from .conftest import fast_recipe
@@ -186,3 +187,27 @@ def test_known_labels_need_no_graph(digits):
     np.testing.assert_array_equal(model.transduction_, y)
     y = np.where(np.arange(300) == 0, -1, y)
     assert GANEMSemiSupervisedClassifier(recipe=fast_recipe(), random_state=0).fit(X, y)._model.encoder is not None
+
+
+@pytest.mark.parametrize("estimator", [GANEMSemiSupervisedClassifier(), GANEMTransformer(4)], ids=["classifier", "transformer"])
+def test_a_marker_that_unsigned_labels_have_turned_into_a_class_is_refused(moons, estimator):
+    X, y = moons
+    partial = np.where(np.arange(len(y)) < 20, y.astype(np.uint8), -1).astype(np.uint8)
+    assert set(partial) == {0, 1, 255}
+    with pytest.raises(ValueError, match="in which unlabeled=-1 is 255"):
+        estimator.set_params(recipe=fast_recipe()).fit(X, partial)
+
+
+def test_255_is_a_class_of_whole_numbers():
+    known, _, classes = split_labels(np.zeros((4, 1)), np.array([0, 255, -1, 255]), -1)
+    np.testing.assert_array_equal(known, [0, 1, 3])
+    np.testing.assert_array_equal(classes, [0, 255])
+
+
+def test_minus_one_beside_one_other_class_is_doubted():
+    with pytest.warns(UserWarning, match="1 is the only class in y, and 1 samples with -1 count as unlabelled"):
+        split_labels(np.zeros((3, 1)), np.array([1, 1, -1]), -1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        split_labels(np.zeros((3, 1)), np.array([1, 1, 1]), -1)
+        split_labels(np.zeros((3, 1)), np.array([1, 0, -1]), -1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import TypeAlias
 
@@ -89,7 +89,7 @@ class ImageWarp:
         warp : ImageWarp
             The new warp.
         """
-        return ImageWarp(**{field.name: factor * getattr(self, field.name) for field in fields(self)})
+        return replace(self, **{field.name: factor * getattr(self, field.name) for field in fields(ImageWarp)})
 
     def __call__(self, x: Tensor, index: Tensor | None, rng: torch.Generator) -> Tensor:
         """Return a changed copy of images x (b, c, h, w) in [-1, 1]; what comes into sight is the border's colour."""

@@ -128,25 +128,27 @@ def leading_eigenpairs(matrix: sp.csr_array, k: int, seed: int) -> tuple[np.ndar
 
 
 def partition(
-    graphs: Sequence[sp.csr_array], n_clusters: int, seed: int, features: np.ndarray | None = None
+    graphs: Sequence[sp.csr_array], n_clusters: int, seed: int, points: np.ndarray, learned: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut a neighbour graph into parts by spectral clustering, or take those that k-means makes of features.
 
     k-means in the diffusion map makes parts of even size, which is wrong where clusters differ in size. So it is asked for
     more parts than wanted, which are joined where the graph is thickest. Where a style of a class lies apart, that is wrong
-    in turn, and how many parts are joined can decide. With `features`, k-means makes as many parts as wanted, too, and several
-    larger numbers of parts to join, of each graph, and in each of its runs as many as wanted of the features' principal
+    in turn, and how many parts are joined can decide. With `learned` points, k-means makes as many parts as wanted, too, and
+    several larger numbers of parts to join, of each graph, and in each of its runs as many as wanted of the points' principal
     components, if none is a fragment (`smallest`); and that partition is taken which leaves little scatter, is uneven and cuts
     few links (`strain`).
 
     Parameters
     ----------
     graphs : sequence of sparse arrays of shape (n, n)
-        One, or with `features` one or more of the same nodes.
+        One, or of `learned` points one or more of the same nodes.
     n_clusters : int, 2 or more
     seed : int
-    features : ndarray of shape (n, d) or None
-        Of the nodes.
+    points : ndarray of shape (n, d)
+        The nodes' coordinates.
+    learned : bool
+        Whether they are features that an encoder has learned.
 
     Returns
     -------
@@ -156,18 +158,18 @@ def partition(
         1 for the node that is nearest to the median of its part, falling evenly with the rank to almost 0 for the one that
         is farthest from it.
     """
-    embeddings = [diffusion_map(graph, min(2 * n_clusters, graph.shape[0]), seed) for graph in graphs]
-    if features is None:
-        labels = joined_parts(graphs[0], embeddings[0], SEGMENTS, n_clusters, seed)
+    embeddings = [diffusion_map(graph, n_dimensions(graph, n_clusters), seed) for graph in graphs]
+    if not learned:
+        labels = joined_parts(graphs[0], embeddings[0], SEGMENTS, n_clusters, seed, points)
         return labels, centrality(embeddings[0], labels)
     found = [(embedding, spectral_parts(embedding, n_clusters, seed, n_init=20)) for embedding in embeddings]
-    tried = product(TRIED, zip(graphs, embeddings, strict=True))
-    found += [(embedding, joined_parts(graph, embedding, times, n_clusters, seed)) for times, (graph, embedding) in tried]
-    points = principal_components(features, max(COMPONENTS * n_clusters, LEAST_COMPONENTS))
+    for times, (graph, embedding) in product(TRIED, zip(graphs, embeddings, strict=True)):
+        found.append((embedding, joined_parts(graph, embedding, times, n_clusters, seed, points)))
+    components = principal_components(points, max(COMPONENTS * n_clusters, LEAST_COMPONENTS))
     least = smallest(graphs[0], n_clusters)
-    runs = kmeans(points, n_clusters, seed)
-    found += [(points, labels) for labels in runs if np.bincount(labels, minlength=n_clusters).min() >= least]
-    leading = points[:, : max(n_clusters - 1, LEAST_COMPONENTS)]
+    runs = kmeans(components, n_clusters, seed)
+    found += [(components, labels) for labels in runs if np.bincount(labels, minlength=n_clusters).min() >= least]
+    leading = components[:, : max(n_clusters - 1, LEAST_COMPONENTS)]
     embedding, labels = min(found, key=lambda parts: strain(graphs, leading, parts[1]))
     return labels, centrality(embedding, labels)
 
@@ -215,9 +217,22 @@ def spectral_parts(embedding: np.ndarray, n_parts: int, seed: int, n_init: int) 
     return labels
 
 
-def joined_parts(graph: sp.csr_array, embedding: np.ndarray, segments: int, n_clusters: int, seed: int) -> np.ndarray:
+def joined_parts(
+    graph: sp.csr_array, embedding: np.ndarray, segments: int, n_clusters: int, seed: int, points: np.ndarray
+) -> np.ndarray:
     """Return `n_clusters` parts (n,) of a graph, joined from `segments` times as many of its diffusion map (n, m)."""
-    return joined(graph, spectral_parts(embedding, segments * n_clusters, seed, n_init=5), n_clusters)
+    n_parts = max(segments * n_clusters, embedding.shape[1])  # no fewer than there are islands
+    return joined(graph, spectral_parts(embedding, n_parts, seed, n_init=5), n_clusters, points)
+
+
+def n_dimensions(graph: sp.csr_array, n_clusters: int) -> int:
+    """Return the dimensions of the diffusion map to cut: two for each cluster, or one for each island if these are more.
+
+    Islands with less than a tenth of an even share do not count.
+    """
+    sizes = np.bincount(connected_components(graph, directed=False)[1])
+    n_islands = np.count_nonzero(sizes >= 0.1 * sizes.sum() / n_clusters)
+    return int(min(max(2 * n_clusters, n_islands), sizes.sum()))
 
 
 def cut(graph: sp.csr_array, labels: np.ndarray) -> float:
@@ -228,12 +243,13 @@ def cut(graph: sp.csr_array, labels: np.ndarray) -> float:
     return float(links.data[placed & (first != second)].sum() / max(links.data[placed].sum(), 1e-12))
 
 
-def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int) -> np.ndarray:
+def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int, points: np.ndarray) -> np.ndarray:
     """Join the parts of a graph, two at a time, until `n_clusters` are left.
 
     The two are those with the largest affinity W / (n sqrt(n')), where n <= n' are their sizes. With n' to the power 0, a
     large part would take in everything around it where groups overlap; with the power 1 (average linkage), what is left would
     tend to be of even size. A fragment is joined first: thin as its cut may be, it is not one of the clusters (`smallest`).
+    Where no links are left, the two are joined whose points are then scattered least (Ward 1963).
 
     Parameters
     ----------
@@ -241,29 +257,37 @@ def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int) -> np.ndarr
     labels : ndarray of shape (n,)
         Parts from 0 on; -1 belongs to none.
     n_clusters : int
+    points : ndarray of shape (n, d)
+        The nodes' coordinates.
     """
     inside = np.flatnonzero(labels >= 0)
     parts, codes, sizes = np.unique(labels[inside], return_inverse=True, return_counts=True)
     member = sp.csr_array((np.ones(len(inside)), (inside, codes)), shape=(len(labels), len(parts)))
     between, group, fragment = (member.T @ graph @ member).toarray(), np.arange(len(parts)), smallest(graph, n_clusters)
+    centres = (member.T @ points) / sizes[:, None]
     while len(sizes) > n_clusters:
-        # Where no part is linked to another, the smallest are joined.
-        closeness = (between + 1e-12) / (np.minimum.outer(sizes, sizes) * np.sqrt(np.maximum.outer(sizes, sizes)))
-        np.fill_diagonal(closeness, -1.0)
+        closeness = between / (np.minimum.outer(sizes, sizes) * np.sqrt(np.maximum.outer(sizes, sizes)))
+        np.fill_diagonal(closeness, 0.0)
         least = sizes.argmin()
-        at = (
-            (least, closeness[least].argmax())
-            if sizes[least] < fragment
-            else np.unravel_index(closeness.argmax(), closeness.shape)
-        )
-        i, j = sorted(at)
+        asked = [least] if sizes[least] < fragment else np.arange(len(sizes))
+        if not closeness[asked].any():
+            closeness = -scatter(sizes, centres)
+            np.fill_diagonal(closeness, -np.inf)
+        row, column = np.unravel_index(closeness[asked].argmax(), (len(asked), len(sizes)))
+        i, j = sorted((asked[row], column))
+        centres[i] = (sizes[i] * centres[i] + sizes[j] * centres[j]) / (sizes[i] + sizes[j])
         for values in (between, between.T, sizes):
             values[i] += values[j]
-        between, sizes = np.delete(np.delete(between, j, 0), j, 1), np.delete(sizes, j)
+        between, sizes, centres = np.delete(np.delete(between, j, 0), j, 1), np.delete(sizes, j), np.delete(centres, j, 0)
         group = np.where(group == j, i, group - (group > j))
     found = np.full(len(labels), -1)
     found[inside] = group[codes]
     return found
+
+
+def scatter(sizes: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Return by how much the squared distances from the centres (k, d) grow where two parts of such sizes are one (k, k)."""
+    return np.asarray(np.outer(sizes, sizes) / np.add.outer(sizes, sizes) * cdist(centres, centres, "sqeuclidean"))
 
 
 def smallest(graph: sp.csr_array, n_clusters: int) -> float:
@@ -288,9 +312,8 @@ def kmeans(points: np.ndarray, n_clusters: int, seed: int, n_init: int = 10) -> 
         except ClusterError:
             continue
         found.append((float(np.square(points - centres[labels]).sum()), labels.astype(np.int64)))
-    if not found:  # the points are hardly more than n_clusters
-        some = np.linspace(0, len(first) - 1, n_clusters).astype(int)
-        return [vq(points, points[np.sort(first)[some]])[0].astype(np.int64)]
+    if not found:  # few points differ by more than rounding
+        return [vq(points, first_centres(points, n_clusters, rng))[0].astype(np.int64)]
     return [labels for _, labels in sorted(found, key=lambda run: run[0])]
 
 

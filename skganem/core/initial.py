@@ -60,10 +60,9 @@ def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int) -> 
     So a style far from the centre of its part takes the label of another class that it is linked to well, and keeps its own
     where it is linked to nothing else (`propagated`).
     """
-    labels, centrality = (
-        torch.from_numpy(found)
-        for found in graph.partition(neighbour_graph.affinities_to_cut, n_clusters, seed, neighbour_graph.features)
-    )
+    graphs, points = neighbour_graph.affinities_to_cut, neighbour_graph.points
+    found = graph.partition(graphs, n_clusters, seed, points, neighbour_graph.learned)
+    labels, centrality = map(torch.from_numpy, found)
     placed = labels >= 0
     return propagated(neighbour_graph, neighbour_graph.members[placed], labels[placed], n_clusters, centrality[placed])
 

@@ -98,9 +98,14 @@ class NeighbourGraph:
         return [graph.affinity(found.numpy()) for found in (self._search.by_features(k), self._search.of_both_kinds(k // 2))]
 
     @property
-    def features(self) -> np.ndarray | None:
-        """The encoder's features (m, d) of the members, by which partitions are judged; None where there is no encoder."""
-        return self._search.features.cpu().double().numpy() if isinstance(self._search, Images) else None
+    def points(self) -> np.ndarray:
+        """The coordinates (m, d) of the members, float64."""
+        return self._search.features.cpu().double().numpy()
+
+    @property
+    def learned(self) -> bool:
+        """Whether these are an encoder's features, by which partitions are judged."""
+        return isinstance(self._search, Images)
 
     def spread(self, member_w: Tensor) -> Tensor:
         """Give each sample the mean w (n, K) of its neighbours and, where it has one, its own (m, K), once for each copy."""
