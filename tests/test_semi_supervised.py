@@ -79,7 +79,8 @@ def test_imbalanced_labels(blobs):
 
 def test_one_class_is_enough(blobs):
     X, y = blobs
-    model = fast().fit(X, np.where(y == 0, 7, -1))
+    with pytest.warns(UserWarning, match="7 is the only class in y"):
+        model = fast().fit(X, np.where(y == 0, 7, -1))
     assert set(model.predict(X)) == {7}
 
 
