@@ -66,8 +66,8 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
     def _train(self, X, n_clusters, shown=None, **details):
         """Fit the core to validated rows and keep the best of `n_init` solutions; set all shared attributes.
 
-        Callbacks are shown the rows, or what `shown` has instead. `details` are those of the core's `Problem`: labels,
-        initial w, n_components.
+        Callbacks are shown the rows, or what `shown` has instead, which may be functions that return it. `details` are those of
+        the core's `Problem`: labels, initial w, n_components.
         """
         shown = shown or {"X": X}
         n_init = 1 if self._goes_on else self.n_init

@@ -32,7 +32,6 @@ def split_labels(X, y, unlabeled):
         raise ValueError("This estimator requires y to be passed, but the target y is None.")
     y = as_column(y)
     check_consistent_length(X, y)
-    refuse_wrapped(y, unlabeled)
     known = np.flatnonzero(~is_unlabeled(y, unlabeled))
     if len(known) == 0:
         raise ValueError("y has no labelled sample: at least one sample of each class must be labelled.")
@@ -88,6 +87,7 @@ def is_missing(label):
 
 def is_unlabeled(y, unlabeled):
     """Tell which entries of y are the marker: a bool array (n_samples,)."""
+    refuse_wrapped(y, unlabeled)
     if y.dtype == object:
         return np.array([type(label) is not bool and _same(label, unlabeled) for label in y.tolist()], dtype=bool)
     none, kind = np.zeros(len(y), dtype=bool), y.dtype.kind

@@ -196,7 +196,7 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
                 raise ValueError(f"warm_start=True needs the classes of the last fit, {self.classes_}, got {classes}.")
             self.classes_ = classes
             # A score of the model so far needs labels: callbacks are shown the samples that have one.
-            labelled = {"X": X if len(known) == len(X) else X[known], "y": classes[codes]}
+            labelled = {"X": lambda: X[known], "y": classes[codes]}
             self._train(X, len(classes), labelled, known=torch.from_numpy(known), labels=torch.from_numpy(codes))
         return self
 

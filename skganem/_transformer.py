@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skganem._base import BaseGANEM, sound
 from skganem._input import as_rows, unchanged_on_error
-from skganem._labels import as_column, is_unlabeled, refuse_wrapped, split_labels
+from skganem._labels import as_column, is_unlabeled, split_labels
 from skganem.core.initial import matching
 from skganem.core.recipe import CHOICES
 
@@ -215,8 +215,6 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
             n_clusters, labelled = self.n_clusters, {}
             check_consistent_length(X, y)
             y = None if y is None else as_column(y)
-            if y is not None:
-                refuse_wrapped(y, self.unlabeled)
             if y is not None and not (unknown := is_unlabeled(y, self.unlabeled)).all():
                 refuse_targets(y[~unknown])
                 known, codes, classes = split_labels(X, y, self.unlabeled)

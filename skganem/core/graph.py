@@ -22,6 +22,8 @@ BLOCK = 1024
 TIME = 24
 #: Parts that k-means makes of a graph, for each cluster; and those that are tried for several partitions.
 SEGMENTS, TRIED = 3, (2, 3, 4)
+#: The part of an even share of the nodes below which a part is a fragment, in data of any size.
+FRAGMENT = 0.1
 #: Principal components of the features for each cluster, in which k-means looks for them; and the least number of components,
 #: for it and for judging partitions.
 COMPONENTS, LEAST_COMPONENTS = 2, 5
@@ -228,10 +230,10 @@ def joined_parts(
 def n_dimensions(graph: sp.csr_array, n_clusters: int) -> int:
     """Return the dimensions of the diffusion map to cut: two for each cluster, or one for each island if these are more.
 
-    Islands with less than a tenth of an even share do not count.
+    Islands that are fragments in any data do not count (`smallest`).
     """
     sizes = np.bincount(connected_components(graph, directed=False)[1])
-    n_islands = np.count_nonzero(sizes >= 0.1 * sizes.sum() / n_clusters)
+    n_islands = np.count_nonzero(sizes >= FRAGMENT * sizes.sum() / n_clusters)
     return int(min(max(2 * n_clusters, n_islands), sizes.sum()))
 
 
@@ -264,21 +266,20 @@ def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int, points: np.
     parts, codes, sizes = np.unique(labels[inside], return_inverse=True, return_counts=True)
     member = sp.csr_array((np.ones(len(inside)), (inside, codes)), shape=(len(labels), len(parts)))
     between, group, fragment = (member.T @ graph @ member).toarray(), np.arange(len(parts)), smallest(graph, n_clusters)
-    centres = (member.T @ points) / sizes[:, None]
+    sums = member.T @ points
     while len(sizes) > n_clusters:
         closeness = between / (np.minimum.outer(sizes, sizes) * np.sqrt(np.maximum.outer(sizes, sizes)))
         np.fill_diagonal(closeness, 0.0)
         least = sizes.argmin()
         asked = [least] if sizes[least] < fragment else np.arange(len(sizes))
         if not closeness[asked].any():
-            closeness = -scatter(sizes, centres)
+            closeness = -scatter(sizes, sums / sizes[:, None])
             np.fill_diagonal(closeness, -np.inf)
         row, column = np.unravel_index(closeness[asked].argmax(), (len(asked), len(sizes)))
         i, j = sorted((asked[row], column))
-        centres[i] = (sizes[i] * centres[i] + sizes[j] * centres[j]) / (sizes[i] + sizes[j])
-        for values in (between, between.T, sizes):
+        for values in (between, between.T, sizes, sums):
             values[i] += values[j]
-        between, sizes, centres = np.delete(np.delete(between, j, 0), j, 1), np.delete(sizes, j), np.delete(centres, j, 0)
+        between, sizes, sums = np.delete(np.delete(between, j, 0), j, 1), np.delete(sizes, j), np.delete(sums, j, 0)
         group = np.where(group == j, i, group - (group > j))
     found = np.full(len(labels), -1)
     found[inside] = group[codes]
@@ -297,7 +298,7 @@ def smallest(graph: sp.csr_array, n_clusters: int) -> float:
     be an island by chance if they are not many more.
     """
     n = graph.shape[0]
-    return float(max(0.1 * n / n_clusters, min(2 * graph.nnz / n, 0.5 * n / n_clusters)))
+    return float(max(FRAGMENT * n / n_clusters, min(2 * graph.nnz / n, 0.5 * n / n_clusters)))
 
 
 def kmeans(points: np.ndarray, n_clusters: int, seed: int, n_init: int = 10) -> list[np.ndarray]:
