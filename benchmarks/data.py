@@ -82,6 +82,13 @@ def mnist_10k(seed):
     return data["x_train"][:10_000], data["y_train"][:10_000].astype(int)
 
 
+def mnist_200(seed):
+    """Return 200 of them, which depends on the seed."""
+    X, y = mnist_10k(seed)
+    chosen = np.random.default_rng(seed).choice(len(X), 200, replace=False)
+    return X[chosen], y[chosen]
+
+
 def mnist_dev(seed):
     """Return the training images 10,000 to 19,999: the ones on which defaults were chosen."""
     data = mnist()
@@ -183,6 +190,7 @@ CLUSTERING = {
     "digits-rows": (digits_rows, 10),
     "moons": (moons, 2),
     "mnist-10k": (mnist_10k, 10),
+    "mnist-200": (mnist_200, 10),
     "mnist-dev": (mnist_dev, 10),
     "mnist-dev-3000": (mnist_dev_3000, 10),
     "mnist-dev-small": (mnist_dev_small, 10),

@@ -91,6 +91,7 @@ CLUSTERING = (
     {
         "MNIST, 10,000 training images": ("mnist-10k", 10),
         "MNIST, all 60,000 training images": ("mnist-60k", 10),
+        "MNIST, 200 of the 10,000 images": ("mnist-200", 10),
         "MNIST, 100 to 1000 images of each digit": ("mnist-imbalanced", 10),
         "clothes (Fashion-MNIST), 10,000 images": ("fashion-10k", 10),
         "digits, 1797 images 8x8": ("digits", 10),

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import make_blobs, make_circles
+from sklearn.datasets import make_blobs, make_circles, make_moons
 
 from skganem import Recipe, clustering_error
 from skganem.core import initial, neighbours
@@ -20,11 +20,11 @@ from skganem.core.representation import learn_features
 CPU = torch.device("cpu")
 
 
-def graph_of(X, size=10_000):
+def graph_of(X, size=10_000, n_neighbors=10):
     X = np.asarray(X, dtype=np.float32)
     source = Source(X, (X.shape[1],), Scaling.of(X, (X.shape[1],)), CPU)
     model = Model(Layout((X.shape[1],), 3, 4, 4), DEFAULT_NETWORKS, 0, CPU)
-    return neighbours.NeighbourGraph(model, source, 10, size, torch.Generator().manual_seed(0))
+    return neighbours.NeighbourGraph(model, source, n_neighbors, size, torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("size", [10_000, 300])
@@ -38,6 +38,28 @@ def test_partition_is_right_and_less_sure_between_clusters(size):
     gap = np.sort(np.linalg.norm(X[:, None] - np.array([[0, 0], [4, 0], [0, 4]]), axis=2), axis=1)
     between = torch.from_numpy(gap[:, 1] - gap[:, 0] < 1)
     assert certainty(w)[between].mean() < 0.9 * certainty(w)[~between].mean()
+
+
+CORNERS = np.array([[0, 0], [12, 0], [0, 12]])
+
+
+@pytest.mark.parametrize("copies", [1, 20])
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2), (4, 4, 4), (8, 8, 8), (15, 15, 15), (8, 8, 60), (15, 30, 100)])
+def test_few_rows_that_differ(sizes, copies):
+    """Fewer of each cluster than a row has neighbours in large data."""
+    X, y = make_blobs(sizes, centers=CORNERS, random_state=0)
+    X, y = X.repeat(copies, axis=0), y.repeat(copies)
+    w = initial.partitioned(graph_of(X, n_neighbors=15), 3, seed=0)
+    assert clustering_error(y, w.argmax(1).numpy()) == 0
+    assert float(w.amax(1).min()) > 0.6
+
+
+@pytest.mark.parametrize("n", [40, 80])
+def test_labels_of_few_rows_spread_along_shapes(n):
+    X, y = make_moons(n, noise=0.05, random_state=0)
+    known = torch.tensor([int(np.flatnonzero(y == i)[0]) for i in range(2)])
+    w = initial.from_labels(graph_of(X, n_neighbors=15), known, torch.tensor([0, 1]), 2)
+    assert (w.argmax(1).numpy() == y).all()
 
 
 @pytest.mark.parametrize(("place", "expected"), [([0, 60], 1), ([0, 2.5], 0)])

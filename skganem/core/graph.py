@@ -63,16 +63,18 @@ def neighbours(points: Tensor, k: int) -> Tensor:
 def affinity(found: np.ndarray) -> sp.csr_array:
     """Make the symmetric affinity matrix (n, n) of a graph given by neighbours (n, k).
 
-    Two nodes are linked if one is a neighbour of the other. The link's weight is the Jaccard index of their
-    neighbourhoods, each with its own node: those inside a group share most neighbours, those on either side of a gap few.
+    Two nodes are linked if one is a neighbour of the other; one that is its own neighbour has no link by that. A link's weight
+    is the Jaccard index of the neighbourhoods, each with its own node: those inside a group share most neighbours, those on
+    either side of a gap few.
     """
     n, k = found.shape
     one_sided = sp.csr_array((np.ones(n * k), found.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
-    links = sp.coo_array(one_sided + one_sided.T)
+    rows, columns = (one_sided + one_sided.T).nonzero()
+    rows, columns = rows[rows != columns], columns[rows != columns]
     within = sp.csr_array(one_sided + sp.eye_array(n))
-    pieces = zip(np.array_split(links.row, 64), np.array_split(links.col, 64), strict=True)  # all at once take much memory
-    shared = np.concatenate([within[rows].multiply(within[columns]).sum(axis=1) for rows, columns in pieces])
-    return sp.csr_array((shared / (2 * (k + 1) - shared), (links.row, links.col)), shape=(n, n))
+    pieces = zip(np.array_split(rows, 64), np.array_split(columns, 64), strict=True)  # all at once take much memory
+    shared = np.concatenate([within[one].multiply(within[other]).sum(axis=1) for one, other in pieces])
+    return sp.csr_array((shared / (2 * (k + 1) - shared), (rows, columns)), shape=(n, n))
 
 
 def diffusion_map(graph: sp.csr_array, n_vectors: int, seed: int) -> np.ndarray:
@@ -160,6 +162,9 @@ def partition(
         1 for the node that is nearest to the median of its part, falling evenly with the rank to almost 0 for the one that
         is farthest from it.
     """
+    if len(points) < 2 * n_clusters:  # too few for links
+        labels = kmeans(points, n_clusters, seed)[0]
+        return labels, centrality(points, labels)
     embeddings = [diffusion_map(graph, n_dimensions(graph, n_clusters), seed) for graph in graphs]
     if not learned:
         labels = joined_parts(graphs[0], embeddings[0], SEGMENTS, n_clusters, seed, points)
@@ -250,8 +255,10 @@ def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int, points: np.
 
     The two are those with the largest affinity W / (n sqrt(n')), where n <= n' are their sizes. With n' to the power 0, a
     large part would take in everything around it where groups overlap; with the power 1 (average linkage), what is left would
-    tend to be of even size. A fragment is joined first: thin as its cut may be, it is not one of the clusters (`smallest`).
-    Where no links are left, the two are joined whose points are then scattered least (Ward 1963).
+    tend to be of even size. Where no links are left, the two are joined whose points are then scattered least (Ward 1963).
+
+    The least part is joined first if it is a fragment: thin as its cut may be, it is not one of the clusters (`smallest`).
+    Unless it is one in small data alone, and its points are then scattered more than those of the two that are closest.
 
     Parameters
     ----------
@@ -269,14 +276,14 @@ def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int, points: np.
     sums = member.T @ points
     while len(sizes) > n_clusters:
         closeness = between / (np.minimum.outer(sizes, sizes) * np.sqrt(np.maximum.outer(sizes, sizes)))
+        apart, least, pairs = scatter(sizes, sums / sizes[:, None]), sizes.argmin(), []
         np.fill_diagonal(closeness, 0.0)
-        least = sizes.argmin()
-        asked = [least] if sizes[least] < fragment else np.arange(len(sizes))
-        if not closeness[asked].any():
-            closeness = -scatter(sizes, sums / sizes[:, None])
-            np.fill_diagonal(closeness, -np.inf)
-        row, column = np.unravel_index(closeness[asked].argmax(), (len(asked), len(sizes)))
-        i, j = sorted((asked[row], column))
+        np.fill_diagonal(apart, np.inf)
+        if sizes[least] < fragment:
+            pairs.append(closest(closeness, apart, np.array([least])))
+        if sizes[least] >= FRAGMENT * graph.shape[0] / n_clusters:
+            pairs.append(closest(closeness, apart, np.arange(len(sizes))))
+        i, j = min(pairs, key=lambda pair: apart[pair])
         for values in (between, between.T, sizes, sums):
             values[i] += values[j]
         between, sizes, sums = np.delete(np.delete(between, j, 0), j, 1), np.delete(sizes, j), np.delete(sums, j, 0)
@@ -284,6 +291,14 @@ def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int, points: np.
     found = np.full(len(labels), -1)
     found[inside] = group[codes]
     return found
+
+
+def closest(closeness: np.ndarray, apart: np.ndarray, asked: np.ndarray) -> tuple[int, int]:
+    """Return which two of k parts are closest (k, k), or, if none are linked, least `apart` (k, k); one of those `asked`."""
+    values = (closeness if closeness[asked].any() else -apart)[asked]
+    row, column = np.unravel_index(values.argmax(), values.shape)
+    first, second = sorted((int(asked[row]), int(column)))
+    return first, second
 
 
 def scatter(sizes: np.ndarray, centres: np.ndarray) -> np.ndarray:

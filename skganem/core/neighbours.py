@@ -29,6 +29,8 @@ from skganem.core.shapes import is_image
 CANDIDATES = 5 / 3
 #: Weight of the squared distance between features beside the distortion, both as shares of their means.
 FEATURES = 0.05
+#: Where samples are few: samples in an even share for each neighbour; and neighbours, if the share has as many others.
+PER_NEIGHBOR, LEAST_NEIGHBORS = 5, 3
 BLOCK = 256
 
 
@@ -36,7 +38,7 @@ class NeighbourGraph:
     """The nearest neighbours of every sample among at most `graph_size` of them.
 
     Of equal samples, only the first is in the graph: with more copies than neighbours, each would be linked to nothing else.
-    (Not where so few differ that all would be linked to all.)
+    And where few samples differ, each has fewer neighbours (`n_links`); where it has none, it is its own.
 
     Parameters
     ----------
@@ -68,12 +70,13 @@ class NeighbourGraph:
     ) -> None:
         n = len(source)
         chosen = choose(n, graph_size, rng, keep)
-        self.members, self.original, self._copies = distinct(source, chosen, n_neighbors)
+        self.members, self.original, self._copies = distinct(source, chosen)
+        n_neighbors = n_links(len(self.members), model.layout.n_clusters, n_neighbors)
         self.of_images = is_image(source.shape)
         self._seed = 0 if self.of_images else int(torch.randint(2**31, (), generator=rng, device=rng.device))
         inside = source.subset(self.members) if len(self.members) < n else source
         self._search = Points(model, inside) if model.encoder is None else Images(model, inside, n_neighbors)
-        self.among_members = self._search.among(n_neighbors)
+        self.among_members = self._search.among(n_neighbors) if n_neighbors else torch.arange(len(self.members))[:, None]
         self.of_all = self.members[self.among_members]
         if len(self.members) < n:
             found, others = torch.empty(n, self.of_all.shape[1], dtype=torch.long), torch.ones(n, dtype=torch.bool)
@@ -137,7 +140,7 @@ class Images:
     """The nearest by distortion and features, of the nearest by features and of the nearest by pixels."""
 
     def __init__(self, model: Model, source: Source, n_neighbors: int) -> None:
-        self._model, self._source, self._n = model, comparable(model, source), math.ceil(CANDIDATES * n_neighbors)
+        self._model, self._source, self._n = model, comparable(model, source), max(1, math.ceil(CANDIDATES * n_neighbors))
         self.features, self._pixels = model.coordinates(source), model.collect(source, blurred)
         self._by_features, by_pixels = (graph.neighbours(points, self._n) for points in (self.features, self._pixels))
         self._candidates = torch.cat([self._by_features, by_pixels], dim=1)
@@ -202,8 +205,18 @@ def choose(n: int, size: int, rng: torch.Generator, keep: Tensor = NONE) -> Tens
     return torch.cat([first, order[~torch.isin(order, first)]])[:size].sort().values
 
 
-def distinct(source: Source, chosen: Tensor, n_neighbors: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Find which of the `chosen` samples, ascending, are equal; if all that differ would be neighbours, each is itself.
+def n_links(n: int, n_clusters: int, n_neighbors: int) -> int:
+    """Return how many neighbours each of n samples has: fewer than wanted where a cluster has few samples.
+
+    No more than the others in an even share of them: with more, it would be linked to other clusters, wherever they lie. Nor
+    than a fifth of that share, if three are fewer still: clusters are uneven, and thin ones would be linked across.
+    """
+    share = n // n_clusters
+    return max(0, min(n_neighbors, max(LEAST_NEIGHBORS, share // PER_NEIGHBOR), share - 1))
+
+
+def distinct(source: Source, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Find which of the `chosen` samples, ascending, are equal.
 
     Returns
     -------
@@ -216,9 +229,6 @@ def distinct(source: Source, chosen: Tensor, n_neighbors: int) -> tuple[Tensor, 
     """
     keys = np.concatenate([keys_of(source.array[part.numpy()]) for part in chosen.split(BLOCK)])
     _, first, which, copies = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
-    original = torch.arange(len(source))
-    if len(first) <= n_neighbors + 1:
-        return chosen, original, torch.ones_like(chosen)
+    original, order = torch.arange(len(source)), first.argsort()
     original[chosen] = chosen[torch.from_numpy(first[which])]
-    order = first.argsort()
     return chosen[torch.from_numpy(first[order])], original, torch.from_numpy(copies[order])
