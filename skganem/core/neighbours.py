@@ -29,8 +29,8 @@ from skganem.core.shapes import is_image
 CANDIDATES = 5 / 3
 #: Weight of the squared distance between features beside the distortion, both as shares of their means.
 FEATURES = 0.05
-#: Where samples are few: samples in an even share for each neighbour; and neighbours, if the share has as many others.
-PER_NEIGHBOR, LEAST_NEIGHBORS = 5, 3
+#: Neighbours where samples are few, if each cluster has as many others.
+LEAST_NEIGHBORS = 3
 BLOCK = 256
 
 
@@ -208,11 +208,11 @@ def choose(n: int, size: int, rng: torch.Generator, keep: Tensor = NONE) -> Tens
 def n_links(n: int, n_clusters: int, n_neighbors: int) -> int:
     """Return how many neighbours each of n samples has: fewer than wanted where a cluster has few samples.
 
-    No more than the others in an even share of them: with more, it would be linked to other clusters, wherever they lie. Nor
-    than a fifth of that share, if three are fewer still: clusters are uneven, and thin ones would be linked across.
+    The square root of an even share of the samples, or three if that is less; but no more than the others in the share: with
+    more, each would be linked to other clusters, wherever they lie.
     """
     share = n // n_clusters
-    return max(0, min(n_neighbors, max(LEAST_NEIGHBORS, share // PER_NEIGHBOR), share - 1))
+    return max(0, min(n_neighbors, max(LEAST_NEIGHBORS, math.isqrt(share)), share - 1))
 
 
 def distinct(source: Source, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -123,7 +123,7 @@ class Recipe:
     representation_batch_size, representation_rate, temperature : int, float, float
         Its batch size, learning rate and NT-Xent temperature.
     n_neighbors : int
-        Neighbours of a sample in the graph; fewer where there are less than five times as many samples for each cluster.
+        Neighbours of a sample in the graph: at most the square root of n / K, of n different samples in K clusters, or three.
     graph_size : int
         Samples in the graph at most; the others take their labels from their neighbours in it.
     """
