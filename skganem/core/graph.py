@@ -276,14 +276,13 @@ def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int, points: np.
     sums = member.T @ points
     while len(sizes) > n_clusters:
         closeness = between / (np.minimum.outer(sizes, sizes) * np.sqrt(np.maximum.outer(sizes, sizes)))
-        apart, least, pairs = scatter(sizes, sums / sizes[:, None]), sizes.argmin(), []
         np.fill_diagonal(closeness, 0.0)
-        np.fill_diagonal(apart, np.inf)
+        least, pairs = sizes.argmin(), []
         if sizes[least] < fragment:
-            pairs.append(closest(closeness, apart, np.array([least])))
+            pairs.append(closest(closeness, sizes, sums, np.array([least])))
         if sizes[least] >= FRAGMENT * graph.shape[0] / n_clusters:
-            pairs.append(closest(closeness, apart, np.arange(len(sizes))))
-        i, j = min(pairs, key=lambda pair: apart[pair])
+            pairs.append(closest(closeness, sizes, sums, np.arange(len(sizes))))
+        i, j = min(pairs, key=lambda pair: scatter(sizes[pair], sums[pair])[0, 1])
         for values in (between, between.T, sizes, sums):
             values[i] += values[j]
         between, sizes, sums = np.delete(np.delete(between, j, 0), j, 1), np.delete(sizes, j), np.delete(sums, j, 0)
@@ -293,17 +292,20 @@ def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int, points: np.
     return found
 
 
-def closest(closeness: np.ndarray, apart: np.ndarray, asked: np.ndarray) -> tuple[int, int]:
-    """Return which two of k parts are closest (k, k), or, if none are linked, least `apart` (k, k); one of those `asked`."""
-    values = (closeness if closeness[asked].any() else -apart)[asked]
+def closest(closeness: np.ndarray, sizes: np.ndarray, sums: np.ndarray, asked: np.ndarray) -> list[int]:
+    """Return which two of k parts are closest (k, k), or if none are linked scattered least as one; one of those `asked`."""
+    values = closeness[asked]
+    if not values.any():
+        values = -scatter(sizes, sums)[asked]
+        values[np.arange(len(asked)), asked] = -np.inf
     row, column = np.unravel_index(values.argmax(), values.shape)
-    first, second = sorted((int(asked[row]), int(column)))
-    return first, second
+    return sorted((int(asked[row]), int(column)))
 
 
-def scatter(sizes: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Return by how much the squared distances from the centres (k, d) grow where two parts of such sizes are one (k, k)."""
-    return np.asarray(np.outer(sizes, sizes) / np.add.outer(sizes, sizes) * cdist(centres, centres, "sqeuclidean"))
+def scatter(sizes: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """Return by how much squared distances from parts' means grow where two are one (k, k); `sums` of their points (k, d)."""
+    means = sums / sizes[:, None]
+    return np.asarray(np.outer(sizes, sizes) / np.add.outer(sizes, sizes) * cdist(means, means, "sqeuclidean"))
 
 
 def smallest(graph: sp.csr_array, n_clusters: int) -> float:
