@@ -29,8 +29,8 @@ from skganem.core.shapes import is_image
 CANDIDATES = 5 / 3
 #: Weight of the squared distance between features beside the distortion, both as shares of their means.
 FEATURES = 0.05
-#: Where samples are few: neighbours for the root of their even share, of images and of rows; and the least number.
-OF_IMAGES, OF_ROWS, LEAST_NEIGHBORS = 2 / 3, 1.0, 3
+#: Where samples are few: samples in an even share for each neighbour, and the least number of neighbours.
+PER_NEIGHBOR, LEAST_NEIGHBORS = 5, 3
 BLOCK = 256
 
 
@@ -71,8 +71,8 @@ class NeighbourGraph:
         n = len(source)
         chosen = choose(n, graph_size, rng, keep)
         self.members, self.original, self._copies = distinct(source, chosen)
+        n_neighbors = n_links(len(self.members), model.layout.n_clusters, n_neighbors)
         self.of_images = is_image(source.shape)
-        n_neighbors = n_links(len(self.members), model.layout.n_clusters, n_neighbors, self.of_images)
         self._seed = 0 if self.of_images else int(torch.randint(2**31, (), generator=rng, device=rng.device))
         inside = source.subset(self.members) if len(self.members) < n else source
         self._search = Points(model, inside) if model.encoder is None else Images(model, inside, n_neighbors)
@@ -205,15 +205,14 @@ def choose(n: int, size: int, rng: torch.Generator, keep: Tensor = NONE) -> Tens
     return torch.cat([first, order[~torch.isin(order, first)]])[:size].sort().values
 
 
-def n_links(n: int, n_clusters: int, n_neighbors: int, of_images: bool) -> int:
+def n_links(n: int, n_clusters: int, n_neighbors: int) -> int:
     """Return how many neighbours each of n samples has: fewer than wanted where a cluster has few samples.
 
-    The square root of an even share of the samples, or two thirds of it, or three if that is less; but no more than the others
-    in the share: with more, each would be linked to other clusters, wherever they lie.
+    A fifth of an even share of the samples, or three if that is less; but no more than the others in the share: with more, each
+    would be linked to other clusters, wherever they lie.
     """
     share = n // n_clusters
-    few = int((OF_IMAGES if of_images else OF_ROWS) * math.sqrt(share))
-    return max(0, min(n_neighbors, max(LEAST_NEIGHBORS, few), share - 1))
+    return max(0, min(n_neighbors, max(LEAST_NEIGHBORS, share // PER_NEIGHBOR), share - 1))
 
 
 def distinct(source: Source, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -123,8 +123,7 @@ class Recipe:
     representation_batch_size, representation_rate, temperature : int, float, float
         Its batch size, learning rate and NT-Xent temperature.
     n_neighbors : int
-        Neighbours of a sample in the graph. Of n different samples in K clusters, they are at most the square root of n / K, of
-        images two thirds of that, or three.
+        Neighbours of a sample in the graph: of n different samples in K clusters no more than n / (5 K), or three.
     graph_size : int
         Samples in the graph at most; the others take their labels from their neighbours in it.
     """
