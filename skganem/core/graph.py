@@ -68,7 +68,7 @@ def affinity(found: np.ndarray) -> sp.csr_array:
     either side of a gap few.
     """
     n, k = found.shape
-    one_sided = sp.csr_array((np.ones(n * k), found.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
+    one_sided = sp.csr_array((np.ones(n * k), found.ravel(), k * np.arange(n + 1)), shape=(n, n))
     rows, columns = (one_sided + one_sided.T).nonzero()
     rows, columns = rows[rows != columns], columns[rows != columns]
     within = sp.csr_array(one_sided + sp.eye_array(n))
