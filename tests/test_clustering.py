@@ -583,11 +583,12 @@ def test_what_torch_was_set_to_does_not_matter(blobs, digits, images, mode):
         torch.set_default_dtype(torch.float32)
 
 
-def test_an_autocast_outside_changes_nothing(digits):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_an_autocast_outside_changes_nothing(digits, precision):
     X = digits[0]
-    expected = fast(random_state=0).fit(X)
+    expected = fast(random_state=0, precision=precision).fit(X)
     with torch.autocast("cpu", torch.bfloat16):
-        model = fast(random_state=0).fit(X)
+        model = fast(random_state=0, precision=precision).fit(X)
         np.testing.assert_array_equal(model.predict_proba(X), expected.predict_proba(X))
         np.testing.assert_array_equal(model.sample(3, random_state=0)[0], expected.sample(3, random_state=0)[0])
         assert model.score(X) == expected.score(X)
