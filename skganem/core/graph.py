@@ -238,7 +238,7 @@ def n_dimensions(graph: sp.csr_array, n_clusters: int) -> int:
     Islands that are fragments in any data do not count (`smallest`).
     """
     sizes = np.bincount(connected_components(graph, directed=False)[1])
-    n_islands = np.count_nonzero(sizes >= FRAGMENT * sizes.sum() / n_clusters)
+    n_islands = np.count_nonzero(sizes >= least_share(graph, n_clusters))
     return int(min(max(2 * n_clusters, n_islands), sizes.sum()))
 
 
@@ -280,7 +280,7 @@ def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int, points: np.
         least, pairs = sizes.argmin(), []
         if sizes[least] < fragment:
             pairs.append(closest(closeness, sizes, sums, np.array([least])))
-        if sizes[least] >= FRAGMENT * graph.shape[0] / n_clusters:
+        if sizes[least] >= least_share(graph, n_clusters):
             pairs.append(closest(closeness, sizes, sums, np.arange(len(sizes))))
         i, j = min(pairs, key=lambda pair: scatter(sizes[pair], sums[pair])[0, 1])
         for values in (between, between.T, sizes, sums):
@@ -315,7 +315,12 @@ def smallest(graph: sp.csr_array, n_clusters: int) -> float:
     be an island by chance if they are not many more.
     """
     n = graph.shape[0]
-    return float(max(FRAGMENT * n / n_clusters, min(2 * graph.nnz / n, 0.5 * n / n_clusters)))
+    return float(max(least_share(graph, n_clusters), min(2 * graph.nnz / n, 0.5 * n / n_clusters)))
+
+
+def least_share(graph: sp.csr_array, n_clusters: int) -> float:
+    """Return below how many nodes a part is a fragment in data of any size."""
+    return float(FRAGMENT * graph.shape[0] / n_clusters)
 
 
 def kmeans(points: np.ndarray, n_clusters: int, seed: int, n_init: int = 10) -> list[np.ndarray]:

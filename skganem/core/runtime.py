@@ -146,10 +146,11 @@ def set_cudnn(flags: tuple[bool, bool]) -> None:
 @contextmanager
 def autocast(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """Run forward passes in `dtype` inside the block; weights, losses and optimisers stay float32."""
-    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        yield
-    # Inside another autocast, torch would go on with copies of the weights as they were before the optimiser's step.
-    torch.clear_autocast_cache()
+    try:
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            yield
+    finally:  # inside another autocast, torch would go on with copies of the weights as they were before the optimiser's step
+        torch.clear_autocast_cache()
 
 
 @contextmanager
