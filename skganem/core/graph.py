@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import product
-
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
@@ -20,16 +17,10 @@ from skganem.core.runtime import full_precision
 
 BLOCK = 1024
 TIME = 24
-#: Parts that k-means makes of a graph, for each cluster; and those that are tried for several partitions.
-SEGMENTS, TRIED = 3, (2, 3, 4)
+#: Parts that k-means makes of a graph, for each cluster, which are joined.
+SEGMENTS = 3
 #: The part of an even share of the nodes below which a part is a fragment, in data of any size.
 FRAGMENT = 0.1
-#: Principal components of the features for each cluster, in which k-means looks for them; and the least number of components,
-#: for it and for judging partitions.
-COMPONENTS, LEAST_COMPONENTS = 2, 5
-#: For judging partitions: the weights of the entropy of the parts' sizes, and of the share of links that is cut, beside the
-#: logarithm of the scatter.
-ENTROPY, CUT = 1.5, 30
 #: Neighbours and eigenvectors in the map of `spread_out`, which tells no more groups apart than it has eigenvectors.
 N_SCORE_NEIGHBORS, N_SCORE_VECTORS = 10, 128
 
@@ -131,28 +122,19 @@ def leading_eigenpairs(matrix: sp.csr_array, k: int, seed: int) -> tuple[np.ndar
     return values, vectors
 
 
-def partition(
-    graphs: Sequence[sp.csr_array], n_clusters: int, seed: int, points: np.ndarray, learned: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a neighbour graph into parts by spectral clustering, or take those that k-means makes of features.
+def partition(graph: sp.csr_array, n_clusters: int, seed: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a neighbour graph into parts by spectral clustering.
 
     k-means in the diffusion map makes parts of even size, which is wrong where clusters differ in size. So it is asked for
-    more parts than wanted, which are joined where the graph is thickest. Where a style of a class lies apart, that is wrong
-    in turn, and how many parts are joined can decide. With `learned` points, k-means makes as many parts as wanted, too, and
-    several larger numbers of parts to join, of each graph, and in each of its runs as many as wanted of the points' principal
-    components, if none is a fragment (`smallest`); and that partition is taken which leaves little scatter, is uneven and cuts
-    few links (`strain`).
+    more parts than wanted, which are joined where the graph is thickest.
 
     Parameters
     ----------
-    graphs : sequence of sparse arrays of shape (n, n)
-        One, or of `learned` points one or more of the same nodes.
+    graph : sparse array of shape (n, n)
     n_clusters : int, 2 or more
     seed : int
     points : ndarray of shape (n, d)
         The nodes' coordinates.
-    learned : bool
-        Whether they are features that an encoder has learned.
 
     Returns
     -------
@@ -165,46 +147,11 @@ def partition(
     if len(points) < 2 * n_clusters:  # too few for links
         labels = kmeans(points, n_clusters, seed)[0]
         return labels, centrality(points, labels)
-    embeddings = [diffusion_map(graph, n_dimensions(graph, n_clusters), seed) for graph in graphs]
-    if not learned:
-        labels = joined_parts(graphs[0], embeddings[0], SEGMENTS, n_clusters, seed, points)
-        return labels, centrality(embeddings[0], labels)
-    found = [(embedding, spectral_parts(embedding, n_clusters, seed, n_init=20)) for embedding in embeddings]
-    for times, (graph, embedding) in product(TRIED, zip(graphs, embeddings, strict=True)):
-        found.append((embedding, joined_parts(graph, embedding, times, n_clusters, seed, points)))
-    components = principal_components(points, max(COMPONENTS * n_clusters, LEAST_COMPONENTS))
-    least = smallest(graphs[0], n_clusters)
-    runs = kmeans(components, n_clusters, seed)
-    found += [(components, labels) for labels in runs if np.bincount(labels, minlength=n_clusters).min() >= least]
-    leading = components[:, : max(n_clusters - 1, LEAST_COMPONENTS)]
-    embedding, labels = min(found, key=lambda parts: strain(graphs, leading, parts[1]))
+    embedding = diffusion_map(graph, n_dimensions(graph, n_clusters), seed)
+    # No fewer than there are islands.
+    segments = spectral_parts(embedding, max(SEGMENTS * n_clusters, embedding.shape[1]), seed, n_init=5)
+    labels = joined(graph, segments, n_clusters, points)
     return labels, centrality(embedding, labels)
-
-
-def strain(graphs: Sequence[sp.csr_array], points: np.ndarray, labels: np.ndarray) -> float:
-    r"""Return how badly a partition (n,) fits points (n, m) and graphs.
-
-    :math:`\log\det S - a \sum_k s_k \log s_k + b\,c`, with S the covariance within the parts (Friedman and Rubin 1967), s their
-    shares of the nodes, those without a part as one more, c the mean share of links that are cut, a `ENTROPY` and b `CUT`.
-    With a = 2 and b = 0 that is, but for a factor of -n / 2, the likelihood of Gaussian clusters of one common covariance
-    (Symons 1981). Styles of a class lie apart in ways in which other classes vary, too, and so in which the covariance is
-    large; classes do not. And where classes differ in size, links and sizes tell a class from half of a larger one. The
-    points are the K - 1 leading principal components, as many as the centres of K parts span, or a few more where K is small.
-    """
-    _, part, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    means = np.stack([points[part == i].mean(axis=0) for i in range(len(sizes))])
-    floor = 1e-6 * max(float(points.var(axis=0).mean()), 1e-12)
-    within = np.atleast_2d(np.cov((points - means[part]).T, bias=True)) + floor * np.eye(points.shape[1])
-    share_cut = sum(cut(graph, labels) for graph in graphs) / len(graphs)
-    entropy = -float(np.sum(sizes / len(part) * np.log(sizes / len(part))))
-    return float(np.linalg.slogdet(within)[1]) + ENTROPY * entropy + CUT * share_cut
-
-
-def principal_components(points: np.ndarray, n_components: int) -> np.ndarray:
-    """Return at most so many coordinates (n, m) of points (n, d): along the directions in which they vary most, those first."""
-    centred = points - points.mean(axis=0)
-    _, directions = leading_eigenpairs(sp.csr_array(centred.T @ centred), min(n_components, points.shape[1]), seed=0)
-    return np.asarray(centred @ directions[:, ::-1])
 
 
 def centrality(embedding: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -224,14 +171,6 @@ def spectral_parts(embedding: np.ndarray, n_parts: int, seed: int, n_init: int) 
     return labels
 
 
-def joined_parts(
-    graph: sp.csr_array, embedding: np.ndarray, segments: int, n_clusters: int, seed: int, points: np.ndarray
-) -> np.ndarray:
-    """Return `n_clusters` parts (n,) of a graph, joined from `segments` times as many of its diffusion map (n, m)."""
-    n_parts = max(segments * n_clusters, embedding.shape[1])  # no fewer than there are islands
-    return joined(graph, spectral_parts(embedding, n_parts, seed, n_init=5), n_clusters, points)
-
-
 def n_dimensions(graph: sp.csr_array, n_clusters: int) -> int:
     """Return the dimensions of the diffusion map to cut: two for each cluster, or one for each island if these are more.
 
@@ -240,14 +179,6 @@ def n_dimensions(graph: sp.csr_array, n_clusters: int) -> int:
     sizes = np.bincount(connected_components(graph, directed=False)[1])
     n_islands = np.count_nonzero(sizes >= least_share(graph, n_clusters))
     return int(min(max(2 * n_clusters, n_islands), sizes.sum()))
-
-
-def cut(graph: sp.csr_array, labels: np.ndarray) -> float:
-    """Return what share of the affinity between nodes that are in parts (n,) is between different ones; -1 is no part."""
-    links = graph.tocoo()
-    first, second = labels[links.row], labels[links.col]
-    placed = (first >= 0) & (second >= 0)
-    return float(links.data[placed & (first != second)].sum() / max(links.data[placed].sum(), 1e-12))
 
 
 def joined(graph: sp.csr_array, labels: np.ndarray, n_clusters: int, points: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 With uniform w only the networks' random weights break the symmetry between the K clusters, and the seed decides what is
 found. The default, "graph", starts from the data instead: samples and their nearest neighbours form a graph
-(`core.neighbours`), which is cut into K parts (spectral clustering; of images, k-means may fit better), or through which
+(`core.neighbours`), which is cut into K parts (of images, such as fit their features, too), or through which
 known labels spread. Where known labels show that the graph says hardly anything of the classes, w is uniform after all
 (`from_labels`).
 """
@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse.linalg import cg
 from torch import Tensor
 
-from skganem.core import graph
+from skganem.core import graph, strain
 from skganem.core.data import Source
 from skganem.core.model import as_points
 from skganem.core.neighbours import NeighbourGraph, choose
@@ -61,7 +61,10 @@ def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int) -> 
     where it is linked to nothing else (`propagated`).
     """
     graphs, points = neighbour_graph.affinities_to_cut, neighbour_graph.points
-    found = graph.partition(graphs, n_clusters, seed, points, neighbour_graph.learned)
+    if neighbour_graph.learned and len(points) >= 2 * n_clusters:
+        found = strain.partition(graphs, n_clusters, seed, points)
+    else:
+        found = graph.partition(graphs[0], n_clusters, seed, points)
     labels, centrality = map(torch.from_numpy, found)
     placed = labels >= 0
     return propagated(neighbour_graph, neighbour_graph.members[placed], labels[placed], n_clusters, centrality[placed])
