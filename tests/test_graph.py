@@ -1,12 +1,9 @@
 import numpy as np
 import pytest
-import scipy.sparse as sp
 import torch
 from scipy.cluster.vq import ClusterError, kmeans2
 from scipy.sparse.csgraph import connected_components
-from scipy.stats import entropy
 from sklearn.datasets import make_blobs, make_circles, make_moons
-from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from skganem import clustering_error
@@ -17,11 +14,9 @@ from .conftest import links_of
 
 
 def cut(X, k, n_neighbors=15, weighed=False):
-    """Cut as features of images are, or as rows are."""
+    """Cut as images without an encoder are, or as rows are."""
     links = links_of(X, n_neighbors)
-    if weighed:
-        return graph.partition([weighed_by_embeddings(links, seed=0)], k, seed=0, points=X)[0]
-    return graph.partition([links], k, seed=0, points=X, learned=True)[0]
+    return graph.partition(weighed_by_embeddings(links, seed=0) if weighed else links, k, seed=0, points=X)[0]
 
 
 @pytest.mark.parametrize("weighed", [False, True])
@@ -154,133 +149,6 @@ def test_an_island_of_two_neighbourhoods_is_no_cluster(weighed):
     X, y = make_blobs([200, 200, 200, 25], centers=[[0, 0], [5, 0], [0, 5], [9, 9]], random_state=0)
     labels = cut(X, 3, weighed=weighed)
     assert clustering_error(y[y < 3], labels[y < 3]) < 0.03
-
-
-def test_cut_is_the_share_of_affinity_between_parts():
-    links = sp.csr_array(np.array([[0, 2, 1, 0], [2, 0, 0, 4], [1, 0, 0, 3], [0, 4, 3, 0]]))
-    assert graph.cut(links, np.array([0, 0, 1, 1])) == 0.5
-    assert graph.cut(links, np.array([1, 0, 1, 0])) == 0.5
-    assert graph.cut(links, np.array([1, 0, 0, 0])) == 0.3
-    assert graph.cut(links, np.array([0, 0, 1, -1])) == 1 / 3
-    assert graph.cut(links, np.array([0, -1, -1, -1])) == 0
-
-
-def test_strain_is_the_scatter_within_parts_the_entropy_of_their_sizes_and_what_they_cut():
-    X, y = make_blobs([60, 30, 10], centers=[[0, 0], [4, 0], [0, 4]], random_state=0)
-    links, further, other = links_of(X, 10), links_of(X, 15), np.where(X[:, 0] > X[:, 0].mean(), 0, y)
-
-    def expected(labels):
-        parts = [X[labels == i] for i in np.unique(labels)]
-        scatter = sum(len(part) * np.cov(part.T, bias=True) for part in parts) / len(X)
-        share_cut = (graph.cut(links, labels) + graph.cut(further, labels)) / 2
-        return np.log(np.linalg.det(scatter)) + graph.ENTROPY * entropy(np.bincount(labels)) + graph.CUT * share_cut
-
-    for labels in (y, other):
-        np.testing.assert_allclose(graph.strain([links, further], X, labels), expected(labels), atol=1e-4)
-
-
-def test_a_partition_that_leaves_nodes_out_is_under_more_strain():
-    X, y = make_blobs([100, 100, 100], centers=[[0, 0], [6, 0], [0, 6]], random_state=0)
-    links = [links_of(X, 10)]
-    outlying = np.linalg.norm(X - np.array([[0, 0], [6, 0], [0, 6]])[y], axis=1) > 1.5
-    assert graph.strain(links, X, np.where(outlying, -1, y)) > graph.strain(links, X, y)
-
-
-STYLE = np.repeat(range(4), 100)
-BY_CLASS, BY_STYLE = np.array([0, 0, 1, 2])[STYLE], np.array([0, 1, 2, 2])[STYLE]
-
-
-def styles():
-    """Return points: styles of a class are apart in a dimension in which the other classes vary; these touch in the other."""
-    means, spread = np.array([[4, 0], [-4, 0], [0, 8], [0, 13]]), np.array([[1, 1], [1, 1], [4, 1], [4, 1]])
-    return means[STYLE] + spread[STYLE] * np.random.default_rng(0).normal(size=(400, 2))
-
-
-def test_styles_that_lie_apart_are_no_clusters_even_if_to_part_them_cuts_less():
-    links = [links_of(styles(), 10)]
-    assert graph.cut(links[0], BY_STYLE) < 0.5 * graph.cut(links[0], BY_CLASS)
-    assert graph.strain(links, styles(), BY_CLASS) < graph.strain(links, styles(), BY_STYLE)
-
-
-def test_halves_of_a_large_cluster_are_no_clusters_even_if_they_leave_less_scatter(monkeypatch):
-    """The large one is long; the small one lies beside its middle, and is halved with it."""
-    rng = np.random.default_rng(0)
-    X = np.r_[np.c_[rng.normal(0, 3, 640), rng.normal(size=640)], np.c_[rng.normal(0, 1, 30), rng.normal(4, 0.5, 30)]]
-    links, y = [links_of(X, 10)], np.repeat([0, 1], [640, 30])
-    halves = (X[:, 0] > 0).astype(int)
-    assert graph.strain(links, X, y) < graph.strain(links, X, halves)
-    weight = graph.ENTROPY
-    monkeypatch.setattr(graph, "ENTROPY", 0)
-    assert graph.strain(links, X, y) < graph.strain(links, X, halves)
-    monkeypatch.setattr(graph, "CUT", 0)
-    assert graph.strain(links, X, y) > graph.strain(links, X, halves)
-    monkeypatch.setattr(graph, "ENTROPY", weight)
-    assert graph.strain(links, X, y) < graph.strain(links, X, halves)
-
-
-def test_the_partition_with_the_least_strain_is_taken_and_its_centrality(monkeypatch):
-    X = styles()
-    maps = iter([X + 100, X])
-    monkeypatch.setattr(graph, "diffusion_map", lambda *args: next(maps))
-    monkeypatch.setattr(graph, "spectral_parts", lambda *args, **settings: BY_STYLE)
-
-    def joined_parts(links, embedding, segments, *rest):
-        return BY_CLASS if segments == 4 and embedding.mean() < 50 else BY_STYLE
-
-    monkeypatch.setattr(graph, "joined_parts", joined_parts)
-    monkeypatch.setattr(graph, "kmeans", lambda *args: [BY_STYLE])
-    monkeypatch.setattr(graph, "centrality", lambda embedding, labels: (embedding.mean() < 50, labels))
-    labels, (of_the_second_map, ranked) = graph.partition([links_of(X, 10), links_of(X, 15)], 3, seed=0, points=X, learned=True)
-    np.testing.assert_array_equal(labels, BY_CLASS)
-    assert of_the_second_map
-    assert ranked is labels
-
-
-def test_parts_that_k_means_makes_of_the_features_are_taken_where_the_graph_misleads(monkeypatch):
-    X, y = make_blobs([80] * 4, centers=np.eye(6)[:4] * 8, random_state=0)
-    two_in_one = np.where(y == 1, 0, y) + (y == 2) * (np.arange(320) % 2 - 1)
-    monkeypatch.setattr(graph, "spectral_parts", lambda *args, **settings: two_in_one)
-    monkeypatch.setattr(graph, "joined_parts", lambda *args: two_in_one)
-    labels, centrality = graph.partition([links_of(X, 10)], 4, seed=0, points=X, learned=True)
-    assert clustering_error(y, labels) == 0
-    for part in (np.flatnonzero(y == i) for i in range(4)):  # ranked by the way to its part's median in the features
-        inner, outer = part[centrality[part] > 0.5], part[centrality[part] <= 0.5]
-        median = np.median(X[part], axis=0)
-        assert np.linalg.norm(X[inner] - median, axis=1).mean() < np.linalg.norm(X[outer] - median, axis=1).mean()
-
-
-def test_any_run_of_k_means_may_have_the_partition_that_is_taken(monkeypatch):
-    monkeypatch.setattr(graph, "spectral_parts", lambda *args, **settings: BY_STYLE)
-    monkeypatch.setattr(graph, "joined_parts", lambda *args: BY_STYLE)
-    monkeypatch.setattr(graph, "kmeans", lambda *args: [BY_STYLE, BY_CLASS])
-    labels, _ = graph.partition([links_of(styles(), 10)], 3, seed=0, points=styles(), learned=True)
-    np.testing.assert_array_equal(labels, BY_CLASS)
-
-
-@pytest.mark.parametrize(("n_clusters", "n_components"), [(8, 7), (2, 5)])
-def test_partitions_are_judged_by_as_many_leading_components_as_centres_span(monkeypatch, n_clusters, n_components):
-    """But by five at least."""
-    X, seen = np.random.default_rng(0).normal(size=(100, 20)) * np.arange(1, 21), []
-    monkeypatch.setattr(graph, "strain", lambda graphs, points, labels: seen.append(points) or 0)
-    links = links_of(X, 10)
-    graph.partition([links], n_clusters, seed=0, points=X, learned=True)
-    runs = graph.kmeans(graph.principal_components(X, max(2 * n_clusters, 5)), n_clusters, seed=0)
-    whole = [run for run in runs if np.bincount(run, minlength=n_clusters).min() >= graph.smallest(links, n_clusters)]
-    assert len(seen) == 4 + len(whole)  # of one graph, and of k-means
-    for points in seen:
-        np.testing.assert_allclose(np.abs(points), np.abs(PCA(n_components).fit_transform(X)), atol=1e-6)
-
-
-def test_principal_components_are_where_points_vary_most():
-    X = (
-        np.random.default_rng(0).normal(size=(500, 5))
-        * [5, 0.1, 3, 0.2, 0.3]
-        @ np.linalg.qr(np.arange(25).reshape(5, 5) ** 0.5)[0]
-    )
-    found = graph.principal_components(X + 7, 2)
-    np.testing.assert_allclose(np.abs(found), np.abs(PCA(2).fit_transform(X)), atol=1e-6)
-    assert graph.principal_components(X, 9).shape == (500, 5)
-    assert graph.principal_components(X[:3], 4).shape == (3, 4)
 
 
 def test_centrality_falls_evenly_from_the_median_of_each_part():

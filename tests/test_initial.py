@@ -153,24 +153,27 @@ def test_links_between_rows_are_weighed_by_embeddings():
     assert ratio[between].mean() < 0.7 * ratio[~between].mean()
 
 
-def test_partitions_are_judged_by_the_members_features(monkeypatch):
-    """Two graphs of images, and one of rows or where there is no encoder."""
+def test_images_are_parted_by_two_graphs_and_the_members_features(monkeypatch):
+    """But by one graph alone where there is no encoder, or there are fewer than two for each cluster; and so are rows."""
     asked = []
 
-    def partition(graphs, n_clusters, seed, points, learned):
-        asked.append((len(graphs), learned, points))
-        return np.arange(60) % 2, np.ones(60)
+    def partition(graphs, n_clusters, seed, points):
+        asked.append((graphs, points))
+        return np.arange(len(points)) % n_clusters, np.ones(len(points))
 
     monkeypatch.setattr(initial.graph, "partition", partition)
+    monkeypatch.setattr(initial.strain, "partition", partition)
     images = np.random.default_rng(0).normal(size=(100, 64)).astype(np.float32)
-    for shape, encoder in (((64,), None), ((1, 8, 8), None), ((1, 8, 8), Brightness())):
-        source, layout = Source(images, shape, Scaling.of(images, shape), CPU), Layout(shape, 2, 4, 4)
+    cases = ((64,), None, 2), ((1, 8, 8), None, 2), ((1, 8, 8), Brightness(), 31), ((1, 8, 8), Brightness(), 2)
+    for shape, encoder, n_clusters in cases:
+        source, layout = Source(images, shape, Scaling.of(images, shape), CPU), Layout(shape, n_clusters, 4, 4)
         model = Model(layout, DEFAULT_NETWORKS, 0, CPU)
         model.encoder = encoder
         graph = neighbours.NeighbourGraph(model, source, 10, 60, torch.Generator().manual_seed(0))
-        initial.partitioned(graph, 2, seed=0)
-    assert [how for *how, _ in asked] == [[1, False], [1, False], [2, True]]
-    np.testing.assert_allclose(asked[2][2], model.coordinates(source)[graph.members].numpy(), rtol=1e-5)
+        initial.partitioned(graph, n_clusters, seed=0)
+    assert [len(graphs) if isinstance(graphs, list) else None for graphs, _ in asked] == [None, None, None, 2]
+    for _, points in asked[2:]:
+        np.testing.assert_allclose(points, model.coordinates(source)[graph.members].numpy(), rtol=1e-5)
 
 
 class Brightness(torch.nn.Module):

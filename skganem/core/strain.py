@@ -76,7 +76,7 @@ class Fit:
 
     def __init__(self, graphs: Sequence[sp.csr_array], points: np.ndarray, n_clusters: int) -> None:
         self.points = principal_components(points, max(n_clusters - 1, LEAST_COMPONENTS))
-        self._links = sp.csr_array(sum(graph / max(graph.sum(), 1e-12) for graph in graphs) / len(graphs))
+        self._links = sp.csr_array(sum(graph / graph.sum() for graph in graphs) / len(graphs))
         self._floor = 1e-6 * max(float(self.points.var(axis=0).mean()), 1e-12) * np.eye(self.points.shape[1])
 
     def parts(self, labels: np.ndarray) -> Parts:
