@@ -119,7 +119,7 @@ def test_a_cluster_that_is_halved_is_made_whole_and_two_that_share_a_part_are_pa
     fit = strain.Fit([links_of(X, 10)], X, 4)
     start = fit.parts(np.where(y == 1, 0, np.where((y == 2) & (X[:, 4] > 0), 1, y)))
     assert clustering_error(y, fit.settled(start).labels) > 0.1
-    assert clustering_error(y, fit.searched(start, seed=0).labels) == 0
+    assert clustering_error(y, fit.searched(start, least=1, seed=0).labels) == 0
     monkeypatch.setattr(strain, "spectral_parts", lambda *args, **settings: wrong)
     labels, centrality = strain.partition([links_of(X, 10)], 4, seed=0, points=X)
     assert clustering_error(y, labels) == 0
@@ -127,12 +127,21 @@ def test_a_cluster_that_is_halved_is_made_whole_and_two_that_share_a_part_are_pa
     assert centrality.min() > 0
 
 
+def test_the_search_makes_no_fragments(monkeypatch):
+    """Three points that are like no other are no cluster, a group of thirty is."""
+    X, y = make_blobs([300, 300, 3, 30], centers=[[0, 0, 0], [5, 0, 0], [0, 30, 0], [0, 0, 9]], random_state=0)
+    monkeypatch.setattr(strain, "spectral_parts", lambda *args, **settings: (y == 1) + 2 * ((y == 0) & (X[:, 1] > 0)))
+    labels, _ = strain.partition([links_of(X, 10)], 3, seed=0, points=X)
+    assert clustering_error(np.where(y == 3, 2, y)[y != 2], labels[y != 2]) < 0.02
+    assert np.bincount(labels).min() > 10
+
+
 def test_only_the_most_promising_splits_are_tried(monkeypatch):
     X, y = make_blobs([40] * 12, centers=9 * np.eye(12), random_state=0)
     fit, tried = strain.Fit([links_of(X, 10)], X, 12), []
     settled = strain.Fit.settled
     monkeypatch.setattr(strain.Fit, "settled", lambda self, parts: tried.append(len(parts.sizes)) or settled(self, parts))
-    assert fit.searched(fit.parts(y), seed=0).strain == fit.parts(y).strain  # nothing is better
+    assert fit.searched(fit.parts(y), least=1, seed=0).strain == fit.parts(y).strain  # nothing is better
     assert tried.count(13) == strain.SPLITS
 
 
@@ -144,7 +153,7 @@ def test_the_search_goes_on_from_the_better_start_and_nodes_are_ranked_in_its_ma
         strain, "spectral_parts", lambda embedding, *args, **kwargs: BY_CLASS if embedding is maps[1] else BY_STYLE
     )
     monkeypatch.setattr(strain, "centrality", lambda embedding, labels: (embedding, labels))
-    monkeypatch.setattr(strain.Fit, "searched", lambda self, parts, seed: parts)
+    monkeypatch.setattr(strain.Fit, "searched", lambda self, parts, least, seed: parts)
     labels, (embedding, ranked) = strain.partition([links_of(X, 10), links_of(X, 15)], 3, seed=0, points=X)
     assert clustering_error(BY_CLASS, labels) < 0.02
     assert embedding is maps[1]

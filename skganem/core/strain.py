@@ -27,6 +27,8 @@ from skganem.core.graph import (
 CUT = 90
 #: Least number of principal components whose scatter is judged.
 LEAST_COMPONENTS = 5
+#: Part of an even share of the nodes that a part has at least which the search makes.
+LEAST_SHARE = 0.05
 #: Sweeps in which nodes are moved, at most; parts that are split, those first that promise most, until one helps; and by how
 #: much the strain has to fall.
 SWEEPS, SPLITS, LEAST_GAIN = 15, 10, 1e-6
@@ -129,18 +131,17 @@ class Fit:
         one, other = np.unravel_index(change.argmin(), change.shape)
         return self.parts(np.where(parts.labels == other, one, parts.labels))
 
-    def searched(self, parts: Parts, seed: int) -> Parts:
+    def searched(self, parts: Parts, least: float, seed: int) -> Parts:
         """Split a part and merge two, and move nodes after each, as long as the strain falls.
 
-        So do Ueda et al. (2000) with the components of a mixture. What a split promises is the strain that is left by it and
-        the merger before nodes are moved.
+        So do Ueda et al. (2000) with the components of a mixture. A part that is made so has at least `least` nodes.
         """
         n_parts = len(parts.sizes)
         while True:
             halved = [half for half in (self.split(parts, i, seed) for i in range(n_parts)) if len(half.sizes) > n_parts]
-            for half in sorted(halved, key=lambda half: self.merged(half).strain)[:SPLITS]:
+            for half in sorted(halved, key=lambda half: half.strain)[:SPLITS]:
                 found = self.settled(self.merged(self.settled(half)))
-                if found.strain < parts.strain - LEAST_GAIN and len(found.sizes) == n_parts:
+                if found.strain < parts.strain - LEAST_GAIN and found.sizes.min() >= least:
                     parts = found
                     break
             else:
@@ -171,7 +172,7 @@ def partition(graphs: Sequence[sp.csr_array], n_clusters: int, seed: int, points
     even = [everywhere(spectral_parts(embedding, n_clusters, seed, n_init=20), fit.points) for embedding in maps]
     starts = [fit.settled(fit.parts(labels)) for labels in even]
     embedding, start = min(zip(maps, starts, strict=True), key=lambda pair: pair[1].strain)
-    labels = fit.searched(start, seed).labels
+    labels = fit.searched(start, LEAST_SHARE * len(points) / n_clusters, seed).labels
     return labels, centrality(embedding, labels)
 
 
