@@ -7,19 +7,33 @@ from report import latest, over_attributes, read, summary
 RESULTS = Path(__file__).parent / "results"
 #: Data on which defaults were chosen, and trials: their figures belong in no table of results.
 LEFT_OUT = ("mnist-dev", "digits-few")
-#: Commits with the present default, all since the last one that changed it; and methods that are made of its networks.
-PRESENT, OURS = {"85651dc", "5388b5a", "f4e0795", "d435d15", "419c9e7"}, ("GAN-EM", "SimCLR", "supervised network")
+#: Methods that are made of the default's networks; commits with the present ones, all since they were changed; those of them
+#: that part images without labels as is done now; and data that are no images.
+OURS = ("GAN-EM", "SimCLR", "supervised network")
+PARTED = {"dd07960"}
+PRESENT = {"85651dc", "5388b5a", "f4e0795", "d435d15", "419c9e7"} | PARTED
+ROWS = ("digits-rows", "moons")
 
 
-def is_dated(record):
-    """Tell whether a record, or one of those whose mean it is, is of our networks as they were once."""
+def age(record):
+    """Return 0, or 1 or 2 if a record, or one of those whose mean it is, is of our networks as they were once.
+
+    It is 1 if images without labels were parted in another way, but all else was the same.
+    """
     commits = record.get("commits", {record.get("commit")})
-    return record["method"].startswith(OURS) and not commits <= PRESENT
+    if not record["method"].startswith(OURS) or commits <= PARTED:
+        return 0
+    parts_images = record["method"] == "GAN-EM" and "k" in record and record["data"] not in ROWS
+    return int(parts_images) if commits <= PRESENT else 2
 
 
 def dated_groups(records, keys):
-    """Return the groups of records, named as `summary` names them, of which one or more are dated."""
-    return {tuple(str(record[key]) for key in keys) for record in records if is_dated(record)}
+    """Return the greatest age of those groups of records, named as `summary` names them, of which one or more are dated."""
+    ages = {}
+    for record in records:
+        group = tuple(str(record[key]) for key in keys)
+        ages[group] = max(ages.get(group, 0), age(record))
+    return {group: oldest for group, oldest in ages.items() if oldest}
 
 
 def list_table(header, rows):
@@ -114,18 +128,18 @@ def cell(n, mean, worst, dated, on_gpu, bold):
     """Return mean and worst of n runs as text, with marks if some of them are dated, and if they ran on a GPU."""
     text = f"**{mean:.1f}**, {worst:.1f}" if bold else f"{mean:.1f}, {worst:.1f}"
     runs = "" if n == 5 else f" ({n} run{'s' * (n > 1)})"
-    return text + runs + " †" * dated + " ‡" * on_gpu
+    return text + runs + " †" * (dated > 0) + " ‡" * on_gpu
 
 
 def shown_runs(records, keys):
-    """Return n, mean, worst, whether dated and whether on a GPU, by group: of two kinds of machines, one of them.
+    """Return n, mean, worst, age and whether on a GPU, by group: of two kinds of machines, one of them.
 
-    It is the one whose runs are not dated; then the one with more of them; then the CPU. The figures have no say.
+    It is the one whose runs are newer (`age`); then the one with more of them; then the CPU. The figures have no say.
     """
     kept = latest(records, keys)
     dated, found = dated_groups(kept, (*keys, "gpu")), {}
     for group, n, mean, _, worst, _ in summary(kept, (*keys, "gpu"), "error"):
-        runs = (n, mean, worst, group in dated, group[-1] != "None")
+        runs = (n, mean, worst, dated.get(group, 0), group[-1] != "None")
         found.setdefault(group[:-1], []).append(runs)
     return {group: min(kinds, key=lambda runs: (runs[3], -runs[0], runs[4])) for group, kinds in found.items()}
 

@@ -45,8 +45,8 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
 
         - "graph": the parts of a spectral clustering of the data's nearest-neighbour graph, or, where there are labels, these,
           spread through it. Images are near if they are alike once one is deformed a little, or in features that are first
-          learned from the images themselves; k-means of these features is tried, too. Between rows, links are weighed by
-          embeddings of the graph;
+          learned from the images themselves; their parts are revised until they fit these features, too. Between rows, links
+          are weighed by embeddings of the graph;
         - "kmeans": k-means on the values;
         - "random": drawn from the simplex of probabilities;
         - "uniform": 1 / n_clusters, as in the paper. The networks' random initial weights alone tell clusters apart;

@@ -48,15 +48,36 @@ def test_runs_of_a_former_default_are_marked(monkeypatch):
     assert not marked("KMeans", "old")
 
 
+@pytest.mark.parametrize(
+    ("method", "data", "clusters", "dated"),
+    [
+        ("GAN-EM", "digits", {"k": 10}, True),
+        ("GAN-EM", "digits", {}, False),  # with known labels
+        ("GAN-EM", "moons", {"k": 2}, False),
+        ("SimCLR + KMeans", "digits", {"k": 10}, False),
+    ],
+)
+def test_only_images_without_labels_are_parted_in_another_way(monkeypatch, method, data, clusters, dated):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    tables = importlib.import_module("tables")
+    monkeypatch.setattr(tables, "PRESENT", {"new", "newer"})
+    monkeypatch.setattr(tables, "PARTED", {"newer"})
+    record = {"method": method, "data": data, **clusters}
+    assert tables.age({**record, "commit": "new"}) == dated
+    assert tables.age({**record, "commit": "newer"}) == 0
+    assert tables.age({**record, "commit": "old"}) == 2
+
+
 def test_of_two_machines_the_present_default_counts_then_the_runs_then_the_cpu(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     tables = importlib.import_module("tables")
-    monkeypatch.setattr(tables, "PRESENT", {"new"})
+    monkeypatch.setattr(tables, "PRESENT", {"new", "newer"})
+    monkeypatch.setattr(tables, "PARTED", {"newer"})
 
     def on_gpu(cpu, gpu):
         """Tell which machine's runs are shown, of the CPU's and the GPU's commits; the CPU has the smaller errors."""
         runs = [(error, name, commit) for error, name, of in ((0.1, None, cpu), (0.2, "H100", gpu)) for commit in of]
-        base = {"data": "digits", "method": "GAN-EM", "seconds": 1}
+        base = {"data": "digits", "method": "GAN-EM", "k": 10, "seconds": 1}
         records = [{**base, "seed": i, "gpu": name, "error": e, "commit": c} for i, (e, name, c) in enumerate(runs)]
         ((_, mean, _, _, shown),) = tables.shown_runs(records, ("data", "method")).values()
         assert mean == pytest.approx(20 if shown else 10)
@@ -66,6 +87,8 @@ def test_of_two_machines_the_present_default_counts_then_the_runs_then_the_cpu(m
     assert on_gpu(["new"], ["new", "new"])
     assert not on_gpu(["new"], ["new"])
     assert not on_gpu(["new"], ["old", "old"])
+    assert not on_gpu(["newer"], ["new", "new"])
+    assert on_gpu(["new"], ["newer"])
 
 
 def test_the_ablation_leads_to_the_default(monkeypatch):

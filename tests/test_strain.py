@@ -127,13 +127,13 @@ def test_a_cluster_that_is_halved_is_made_whole_and_two_that_share_a_part_are_pa
     assert centrality.min() > 0
 
 
-def test_the_search_makes_no_fragments(monkeypatch):
-    """Three points that are like no other are no cluster, a group of thirty is."""
-    X, y = make_blobs([300, 300, 3, 30], centers=[[0, 0, 0], [5, 0, 0], [0, 30, 0], [0, 0, 9]], random_state=0)
-    monkeypatch.setattr(strain, "spectral_parts", lambda *args, **settings: (y == 1) + 2 * ((y == 0) & (X[:, 1] > 0)))
-    labels, _ = strain.partition([links_of(X, 10)], 3, seed=0, points=X)
-    assert clustering_error(np.where(y == 3, 2, y)[y != 2], labels[y != 2]) < 0.02
-    assert np.bincount(labels).min() > 10
+def test_the_search_makes_no_fragments():
+    """Three points that are like no other would be one, and two groups would share a part."""
+    X, y = make_blobs([300, 300, 30, 3], centers=[[0, 0, 0], [5, 0, 0], [0, 0, 9], [0, 45, 0]], random_state=0)
+    fit, right = strain.Fit([links_of(X, 10)], X, 3), y % 3
+    start = fit.parts(right)
+    assert fit.searched(start, least=1, seed=0).sizes.min() == 3
+    assert clustering_error(right, fit.searched(start, least=10, seed=0).labels) < 0.02
 
 
 def test_only_the_most_promising_splits_are_tried(monkeypatch):
