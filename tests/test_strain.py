@@ -78,7 +78,7 @@ def test_nodes_move_to_where_the_strain_is_least():
             assert fit.parts(moved).strain >= settled.strain - 1e-9
 
 
-def test_moving_nodes_never_adds_strain_or_empties_a_part(monkeypatch):
+def test_moving_nodes_never_adds_strain_or_empties_a_part():
     """Moved all at once, they may: from a start at random, and with a part of one node among those of another."""
     X, y = cross()
     fit = strain.Fit([links_of(X, 10)], X, 4)
@@ -153,11 +153,13 @@ def test_the_search_goes_on_from_the_better_start_and_nodes_are_ranked_in_its_ma
         strain, "spectral_parts", lambda embedding, *args, **kwargs: BY_CLASS if embedding is maps[1] else BY_STYLE
     )
     monkeypatch.setattr(strain, "centrality", lambda embedding, labels: (embedding, labels))
-    monkeypatch.setattr(strain.Fit, "searched", lambda self, parts, least, seed: parts)
+    bounds = []
+    monkeypatch.setattr(strain.Fit, "searched", lambda self, parts, least, seed: bounds.append(least) or parts)
     labels, (embedding, ranked) = strain.partition([links_of(X, 10), links_of(X, 15)], 3, seed=0, points=X)
     assert clustering_error(BY_CLASS, labels) < 0.02
     assert embedding is maps[1]
     assert ranked is labels
+    assert bounds == [pytest.approx(strain.LEAST_SHARE * 400 / 3)]
 
 
 @pytest.mark.parametrize(("n_clusters", "n_components"), [(8, 7), (2, 5)])
