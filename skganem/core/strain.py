@@ -90,13 +90,8 @@ class Fit:
         apart = self.points - means[labels]
         scatter = apart.T @ apart / len(labels) + self._floor
         ties = self._links @ member
-        share_cut = self._links.sum() - float((ties * member).sum())
+        share_cut = 1 - float((ties * member).sum())
         return Parts(labels, sizes, means, scatter, ties, float(np.linalg.slogdet(scatter)[1]) + CUT * share_cut)
-
-    def whitened(self, parts: Parts) -> tuple[np.ndarray, np.ndarray]:
-        """Return the points (n, m) and the parts' means (k, m) in coordinates in which S is the identity."""
-        whitening = np.linalg.cholesky(np.linalg.inv(parts.scatter))
-        return self.points @ whitening, parts.means @ whitening
 
     def settled(self, parts: Parts) -> Parts:
         """Move each node to the part where the strain is least, all at once, as long as it falls.
@@ -105,7 +100,8 @@ class Fit:
         all links that leads from the node to it (iterated conditional modes, Besag 1986).
         """
         for _ in range(SWEEPS):
-            points, means = self.whitened(parts)
+            to_units = whitening(parts)
+            points, means = self.points @ to_units, parts.means @ to_units
             squared = np.square(means).sum(axis=1) - 2 * points @ means.T  # but for what is the same for all parts
             moved = self.parts((squared - 2 * CUT * len(points) * parts.ties).argmin(axis=1))
             if len(moved.sizes) < len(parts.sizes) or moved.strain >= parts.strain:
@@ -117,12 +113,13 @@ class Fit:
         """Return the partition in which k-means has halved a part; the same one if it can't."""
         inside = np.flatnonzero(parts.labels == part)
         labels = parts.labels.copy()
-        labels[inside[kmeans(self.whitened(parts)[0][inside], 2, seed, n_init=3)[0] == 1]] = len(parts.sizes)
+        halves = kmeans(self.points[inside] @ whitening(parts), 2, seed, n_init=3)[0]
+        labels[inside[halves == 1]] = len(parts.sizes)
         return self.parts(labels)
 
     def merged(self, parts: Parts) -> Parts:
         """Return the partition in which those two parts are one for which the strain is least."""
-        means = self.whitened(parts)[1]
+        means = parts.means @ whitening(parts)
         squared = np.square(means[:, None] - means).sum(axis=2)
         sizes = parts.sizes / len(parts.labels)
         between = np.stack([parts.ties[parts.labels == part].sum(axis=0) for part in range(len(sizes))])
@@ -174,6 +171,11 @@ def partition(graphs: Sequence[sp.csr_array], n_clusters: int, seed: int, points
     embedding, start = min(zip(maps, starts, strict=True), key=lambda pair: pair[1].strain)
     labels = fit.searched(start, LEAST_SHARE * len(points) / n_clusters, seed).labels
     return labels, centrality(embedding, labels)
+
+
+def whitening(parts: Parts) -> np.ndarray:
+    """Return the matrix (m, m) that takes points (n, m) to coordinates in which S is the identity."""
+    return np.linalg.cholesky(np.linalg.inv(parts.scatter))
 
 
 def everywhere(labels: np.ndarray, points: np.ndarray) -> np.ndarray:
