@@ -183,6 +183,8 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
 
     def _attributes(self, solution):
         """Return the fitted attributes that follow from a solution."""
+        history = {name: np.array([record[name] for record in solution.history]) for name in HISTORY}
+        history["phi"] = history["phi"].reshape(-1, solution.model.layout.n_clusters)  # of no iteration, too
         return {
             "_model": solution.model,
             "device_": str(solution.model.device),
@@ -190,7 +192,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
             "n_iter_": len(solution.history),
             "converged_": solution.end == "converged",
             "criterion_": solution.criterion,
-            "history_": {name: np.array([record[name] for record in solution.history]) for name in HISTORY},
+            "history_": history,
         }
 
     def _source(self, X):

@@ -294,10 +294,10 @@ class FeatureMapDisplay(_Display):
         estimator = cls._check(estimator)
         source = estimator._source(X)
         points = estimator._model.features(source).cpu().numpy()
-        if points.shape[1] < 2:
+        if points.shape[1] > 2:
+            points = PCA(2, random_state=0).fit_transform(points) if len(points) > 1 else np.zeros((len(points), 2))
+        elif points.shape[1] < 2:
             points = np.column_stack([points, np.zeros(len(points))])
-        elif points.shape[1] > 2:
-            points = PCA(2, random_state=0).fit_transform(points)
         if y is None:
             found = estimator._posterior(X).argmax(axis=1)
             y = estimator.classes_[found] if hasattr(estimator, "classes_") else found

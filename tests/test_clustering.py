@@ -429,6 +429,7 @@ def test_weights_are_those_of_the_model_that_is_kept(blobs, monkeypatch):
     model = fast(3, init=w).fit(X)
     np.testing.assert_allclose(model.weights_, model.predict_proba(X).mean(axis=0), atol=1e-5)
     assert np.abs(model.weights_ - w[0]).max() > 0.1
+    assert model.history_["phi"].shape == (0, 3)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -77,6 +77,7 @@ def test_feature_map(blobs, n_components):
     assert display.points.shape == (150, 2)
     if n_components == 2:
         np.testing.assert_array_equal(display.points, model.transform(X))
+    assert FeatureMapDisplay.from_estimator(model, X[:1], y[:1]).points.shape == (1, 2)
     assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["0", "1", "2"]
 
 

@@ -101,6 +101,13 @@ def test_parameters_and_classes_of_other_libraries(tmp_path):
     np.testing.assert_array_equal(load(path).predict(X), model.predict(X))
 
 
+@pytest.mark.parametrize("value", [np.longdouble(0.1), np.array([0.1], dtype=np.longdouble), np.clongdouble(1)])
+def test_longer_floats_than_a_file_has_are_refused_by_name(tmp_path, value):
+    with pytest.raises(storage.NotPlainError, match="its numbers are longer"):
+        storage.write(tmp_path / "x", "value", [value])
+    assert not list(tmp_path.iterdir())
+
+
 def test_only_fitted_estimators_of_ours_are_saved(tmp_path):
     from sklearn.cluster import KMeans
     from sklearn.exceptions import NotFittedError

@@ -23,6 +23,8 @@ from skganem.core.recipe import Recipe
 
 #: Of files written now; a reader refuses files of a higher one.
 VERSION = 1
+#: Long floats, real and complex, which differ between machines.
+LONG = "gG"
 #: The records that a file may hold, and the networks, which it only names.
 RECORDS: dict[str, type] = {cls.__name__: cls for cls in (Recipe, Scaling, Layout, ImageWarp)}
 NETWORKS = {"default": DEFAULT_NETWORKS, "paper": PAPER_NETWORKS}
@@ -121,6 +123,8 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     """Turn a value into what JSON has, and put its arrays into `arrays`; what JSON lacks is tagged by ``"$"``."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, (np.generic, np.ndarray)) and value.dtype.char in LONG:
+        raise NotPlainError(f"{value!r} can't be written to a file: its numbers are longer than a file's.")
     if isinstance(value, np.generic):
         times = value.dtype.kind in "mM"  # whose items are of other types
         return {"$": "scalar", "array": encode(np.array(value), arrays)} if times else encode(value.item(), arrays)
