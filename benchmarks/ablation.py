@@ -12,7 +12,7 @@ from report import append, parsed, parser, read, table
 from skganem import Recipe
 from skganem.core.networks import DEFAULT_NETWORKS
 
-ALIKE = {"width": 32, "max_iter": 12, "e_steps": 300, "tol": 0.0}
+ALIKE = {"width": 32, "max_iter": 12, "min_e_steps": 300, "tol": 0.0}
 #: In this order, each to the recipe that the ones before have made of that of the released code.
 CHANGES = {
     "initial w from the graph of pixels": {"init": "graph"},

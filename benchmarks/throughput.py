@@ -144,14 +144,14 @@ def flops(work):
 
 def steps(n, batch_size, n_clusters, device, precision):
     """Measure the M-step and the E-step: yield one record each."""
-    paper = Recipe.paper().but(batch_size=batch_size, m_epochs=1, e_steps=max(1, n // 256))
+    paper = Recipe.paper().but(batch_size=batch_size, m_epochs=1, min_e_steps=max(1, n // 256))
     task, w = training(n, n_clusters, paper, device, precision), soft_labels(n, n_clusters).to(device)
     plain = PlainLoop(n, n_clusters, device, batch_size)
     rate = machine_rate(batch_size, device, task.dtype)
-    generated = paper.e_steps * paper.e_batch_size
+    generated = paper.min_e_steps * paper.e_batch_size
     cases = {
         "M-step": (n, lambda: em.m_step(task, w), plain.m_step),
-        "E-step": (generated, lambda: em.e_step(task, w), lambda: plain.e_step(paper.e_steps, paper.e_batch_size)),
+        "E-step": (generated, lambda: em.e_step(task, w), lambda: plain.e_step(paper.min_e_steps, paper.e_batch_size)),
     }
     for name, (n_images, ours, theirs) in cases.items():
         needed = flops(ours)
@@ -187,7 +187,14 @@ def predictions(n, device):
     """Measure predict_proba and transform against the bare network's forward pass: yield a record each."""
     X = images(n).reshape(n, 28, 28)
     brief = Recipe().but(
-        max_iter=1, representation_steps=1, min_m_steps=1, max_m_steps=1, e_steps=1, e_rounds=1, graph_size=500
+        max_iter=1,
+        representation_steps=1,
+        min_m_steps=1,
+        max_m_steps=1,
+        min_e_steps=1,
+        max_e_steps=1,
+        e_rounds=1,
+        graph_size=500,
     )
     fitted = {
         "predict_proba": GANEMClustering(10, recipe=brief, device=device, random_state=0).fit(X[:500]),

@@ -19,8 +19,9 @@ def _one_thread():
 def fast_recipe(**changes):
     """Make a recipe that runs through all of the code in a few seconds at most."""
     small = {
-        "max_iter": 2, "min_m_steps": 3, "max_m_steps": 5, "e_steps": 10, "e_rounds": 2, "width": 8, "n_unheard": 1,
-        "representation_steps": 5, "batch_size": 32, "e_batch_size": 32, "representation_batch_size": 32, "n_neighbors": 6,
+        "max_iter": 2, "min_m_steps": 3, "max_m_steps": 5, "min_e_steps": 10, "e_epochs": 0, "e_rounds": 2, "width": 8,
+        "n_unheard": 1, "representation_steps": 5, "batch_size": 32, "e_batch_size": 32, "representation_batch_size": 32,
+        "n_neighbors": 6,
     }  # fmt: skip
     return Recipe().but(**{**small, **changes})
 

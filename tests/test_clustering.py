@@ -105,7 +105,7 @@ def test_n_init_keeps_the_highest_criterion(blobs):
 def test_own_initial_w(blobs):
     X, y = blobs
     w = np.eye(3)[y]
-    model = fast(init=w, recipe=fast_recipe(e_steps=60)).fit(X)
+    model = fast(init=w, recipe=fast_recipe(min_e_steps=60)).fit(X)
     assert clustering_error(y, model.labels_) < 0.05
     assert (model.labels_ == y).mean() > 0.9  # not only up to a permutation
     seen = []
@@ -121,7 +121,7 @@ def test_own_initial_w(blobs):
 
 def test_tol_ends_early(blobs):
     X, _ = blobs
-    recipe = fast_recipe(max_iter=30, e_steps=40)
+    recipe = fast_recipe(max_iter=30, min_e_steps=40)
     stopped = fast(recipe=recipe, tol=1.0).fit(X)
     assert stopped.converged_
     assert stopped.n_iter_ == 3  # one iteration without the generator, two that count
@@ -317,7 +317,7 @@ def test_recipes_by_name(blobs):
     own = GANEMClustering(recipe="paper", max_iter=3, tol=0.1, batch_size=7, width=5, init="random", augmentation=None)
     changed = Recipe.paper().but(max_iter=3, tol=0.1, batch_size=7, width=5, init="random")
     assert own._resolve_recipe() == changed
-    quick = Recipe.paper().but(max_iter=1, m_epochs=1, e_steps=3, width=4)
+    quick = Recipe.paper().but(max_iter=1, m_epochs=1, min_e_steps=3, width=4)
     assert fast(recipe=quick).fit(blobs[0]).n_iter_ == 1
 
 

@@ -7,7 +7,7 @@ from skganem import GANEMClustering, GANEMSemiSupervisedClassifier, GANEMTransfo
 
 from .conftest import fast_recipe
 
-SMALL = fast_recipe(max_iter=1, e_steps=40, width=8)
+SMALL = fast_recipe(max_iter=1, min_e_steps=40, width=8)
 
 
 def expected_failed(estimator):

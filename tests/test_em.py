@@ -83,7 +83,7 @@ def test_an_e_step_can_warp_images_less_than_the_encoder_and_leaves_their_contra
     ids=["last", "plain mean", "running mean"],
 )
 def test_the_e_net_gets_the_mean_of_its_weights_in_a_round(blobs, monkeypatch, decay, shares):
-    training = training_of(blobs[0], e_averaging=decay, e_steps=4, e_rounds=1)
+    training = training_of(blobs[0], e_averaging=decay, min_e_steps=4, e_rounds=1)
     seen, e_batch = [], em.e_batch
 
     def spy(*arguments):
@@ -101,7 +101,7 @@ def test_the_e_net_gets_the_mean_of_its_weights_in_a_round(blobs, monkeypatch, d
 def test_the_e_net_learns_from_generated_samples_alone(blobs):
     """Eq. 5 by itself: with a perfect generator, E labels real samples without ever having seen one."""
     X, y = blobs
-    training = training_of(X, n_unheard=0, consistency=0.0, weigh_generated=False, e_steps=300, width=16)
+    training = training_of(X, n_unheard=0, consistency=0.0, weigh_generated=False, min_e_steps=300, width=16)
     x = training.source.batch(slice(None))
 
     class Resample(nn.Module):
@@ -185,7 +185,7 @@ def test_an_e_step_has_rounds_until_the_e_net_agrees(blobs, digits, monkeypatch,
 def test_labelled_samples_are_in_every_batch_in_the_proportions_phi(blobs, monkeypatch):
     seen, e_loss = [], em.e_loss
     monkeypatch.setattr(em, "e_loss", lambda training, parts: seen.append(parts) or e_loss(training, parts))
-    training = training_of(blobs[0], e_batch_size=128, e_steps=10, e_rounds=1)
+    training = training_of(blobs[0], e_batch_size=128, min_e_steps=10, e_rounds=1)
     training.known, training.labels = torch.tensor([3, 5, 7]), torch.tensor([2, 0, 2])
     training.model.phi = torch.tensor([0.75, 0.0, 0.25])
     em.e_step(training, torch.full((150, 3), 1 / 3))
@@ -258,7 +258,7 @@ def test_known_labels_stay_one_hot(blobs):
 
 def test_the_paper_s_rule_trains_on_labels_until_the_error_is_small(blobs):
     X, y = blobs
-    training = training_of(X, e_epsilon=0.05, e_steps=400, consistency=0.0)
+    training = training_of(X, e_epsilon=0.05, min_e_steps=400, consistency=0.0)
     training.known, training.labels = torch.arange(30), torch.as_tensor(y[:30])
     em.fit_labelled(training, 0.05)
     x = training.source.batch(slice(0, 30))
@@ -267,7 +267,7 @@ def test_the_paper_s_rule_trains_on_labels_until_the_error_is_small(blobs):
 
 
 def test_labels_that_are_learned_at_once_are_not_trained_on_for_long(blobs, monkeypatch):
-    training = training_of(blobs[0], e_epsilon=1.0, e_steps=1000, consistency=0.0)
+    training = training_of(blobs[0], e_epsilon=1.0, min_e_steps=1000, max_e_steps=1000, consistency=0.0)
     training.known, training.labels = torch.arange(30), torch.as_tensor(blobs[1][:30])
     steps = []
     monkeypatch.setattr(em, "update", lambda optimizer, loss: steps.append(loss))
@@ -276,7 +276,7 @@ def test_labels_that_are_learned_at_once_are_not_trained_on_for_long(blobs, monk
 
 
 def test_labels_that_contradict_each_other_are_not_learned_for_ever(blobs, monkeypatch):
-    training = training_of(blobs[0], e_epsilon=0.0, e_steps=30, consistency=0.0)
+    training = training_of(blobs[0], e_epsilon=0.0, min_e_steps=30, consistency=0.0)
     training.known, training.labels = torch.tensor([0, 0]), torch.tensor([0, 1])
     steps = []
     monkeypatch.setattr(em, "update", lambda optimizer, loss: steps.append(loss))
@@ -370,7 +370,7 @@ def test_paper_recipe():
     assert paper.learning_rates == (2e-4, 2e-4, 2e-4)
     assert paper.decay == 0.98
     assert (paper.m_epochs, paper.batch_size, em.m_steps(paper, 64 * 100)) == (5, 64, 500)
-    assert (paper.e_steps, paper.e_batch_size) == (1000, 256)
+    assert (em.e_steps(paper, 1), em.e_steps(paper, 10**6), paper.e_batch_size) == (1000, 1000, 256)
     assert paper.lipschitz == "clip"
     assert (paper.generator_loss, paper.discriminator_loss) == ("likelihood", "all")
     assert paper.augmentation is None
@@ -398,7 +398,7 @@ def test_the_e_step_of_the_paper_is_equation_5(blobs, recipe, monkeypatch):
     seen = []
     e_loss = em.e_loss
     monkeypatch.setattr(em, "e_loss", lambda training, parts: seen.extend(parts) or e_loss(training, parts))
-    training = training_of(blobs[0], **vars(recipe.but(m_epochs=1, e_steps=3, width=4, max_iter=2)))
+    training = training_of(blobs[0], **vars(recipe.but(m_epochs=1, min_e_steps=3, width=4, max_iter=2)))
     em.expectation_maximization(training, torch.full((150, 3), 1 / 3))
     assert len(seen) == 6
     for x, target, weight in seen:
@@ -593,6 +593,13 @@ def test_unknown_choices_are_named():
         Recipe().but(init="kmean")
 
 
+def test_an_e_step_is_longer_for_more_samples():
+    recipe = Recipe().but(min_e_steps=30, e_epochs=5, max_e_steps=100, e_batch_size=16)
+    assert [em.e_steps(recipe, n) for n in (1, 96, 160, 320, 10**6)] == [30, 30, 50, 100, 100]
+    with pytest.raises(ValueError, match="min_e_steps=200 is more than max_e_steps=100"):
+        recipe.but(min_e_steps=200)
+
+
 def test_unknown_recipe_field_is_named():
     with pytest.raises(ValueError, match="a recipe has no learning_rate;"):
         Recipe().but(learning_rate=1)
@@ -601,7 +608,7 @@ def test_unknown_recipe_field_is_named():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"e_steps": -5}, "e_steps must be an int of 1 or more"),
+        ({"min_e_steps": -5}, "min_e_steps must be an int of 1 or more"),
         ({"width": "a"}, "width must be an int of 1 or more"),
         ({"batch_size": 1}, "batch_size must be an int of 2 or more"),
         ({"n_noise": True}, "n_noise must be an int"),

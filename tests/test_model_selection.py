@@ -22,13 +22,13 @@ from skganem.core.graph import spread_out
 
 from .conftest import fast_recipe
 
-FAST = fast_recipe(e_steps=60)
+FAST = fast_recipe(min_e_steps=60)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_grid_search_finds_the_number_of_clusters():
     X, _ = make_blobs(600, centers=5, cluster_std=0.7, random_state=3)
-    recipe = Recipe().but(max_iter=2, min_m_steps=3, max_m_steps=5, n_unheard=2, e_steps=60, width=16)
+    recipe = Recipe().but(max_iter=2, min_m_steps=3, max_m_steps=5, n_unheard=2, min_e_steps=60, width=16)
     search = GridSearchCV(GANEMClustering(recipe=recipe, random_state=0), {"n_clusters": [2, 3, 4, 5, 6, 8]}, cv=3).fit(X)
     assert search.best_params_ == {"n_clusters": 5}
 
@@ -36,7 +36,7 @@ def test_grid_search_finds_the_number_of_clusters():
 def test_score_prefers_the_truth():
     """A crescent cut in half must not score above the two crescents, though its halves are rounder."""
     X, y = make_moons(600, noise=0.05, random_state=0)
-    rough = Recipe().but(max_iter=1, n_unheard=1, min_m_steps=1, max_m_steps=1, e_steps=300)
+    rough = Recipe().but(max_iter=1, n_unheard=1, min_m_steps=1, max_m_steps=1, min_e_steps=300)
     scores = []
     for labels in (y, X[:, 0] > 0.5):
         w = np.eye(2)[np.asarray(labels, dtype=int)]

@@ -329,7 +329,8 @@ def test_checkpoints_of_another_fit_are_refused(tmp_path, blobs, change):
     GANEMClustering(**settings, checkpoint_dir=tmp_path).fit(X)
     X = X + 1e-9 if change == "data" else X
     settings |= {
-        "data": {}, "recipe": {"recipe": fast_recipe(e_steps=11)}, "seed": {"random_state": 1}, "n_clusters": {"n_clusters": 2},
+        "data": {}, "recipe": {"recipe": fast_recipe(min_e_steps=11)}, "seed": {"random_state": 1},
+        "n_clusters": {"n_clusters": 2},
     }[change]  # fmt: skip
     with pytest.raises(ValueError, match="belongs to a fit of other data or with other parameters"):
         GANEMClustering(**settings, checkpoint_dir=tmp_path).fit(X)
@@ -358,7 +359,7 @@ def test_checkpoints_are_kept_every_few_iterations(tmp_path, blobs, monkeypatch)
 def test_warm_start_goes_on_from_the_last_fit(blobs):
     X, y = blobs
     moved = np.eye(3)[(y + 1) % 3]  # cluster numbers that no fresh start would find
-    recipe = fast_recipe(e_steps=100, learning_rates=(1e-3, 1e-3, 5e-3))
+    recipe = fast_recipe(min_e_steps=100, learning_rates=(1e-3, 1e-3, 5e-3))
     model = GANEMClustering(3, recipe=recipe, init=moved, warm_start=True, random_state=0).fit(X)
     np.testing.assert_array_equal(model.labels_, (y + 1) % 3)
     e_net = model._model.e_net

@@ -12,7 +12,7 @@ from .conftest import fast_recipe
 
 
 def fast(**params):
-    return GANEMSemiSupervisedClassifier(**{"recipe": fast_recipe(e_steps=60), "random_state": 0, **params})
+    return GANEMSemiSupervisedClassifier(**{"recipe": fast_recipe(min_e_steps=60), "random_state": 0, **params})
 
 
 def hide(y, keep, marker=-1):
@@ -86,7 +86,7 @@ def test_one_class_is_enough(blobs):
 
 def test_the_paper_s_rule(blobs):
     X, y = blobs
-    recipe = Recipe.paper().but(max_iter=2, m_epochs=1, e_steps=60, width=8, learning_rates=(1e-3,) * 3)
+    recipe = Recipe.paper().but(max_iter=2, m_epochs=1, min_e_steps=60, width=8, learning_rates=(1e-3,) * 3)
     model = fast(recipe=recipe).fit(X, y)
     assert model.score(X, y) > 0.8
 
@@ -183,7 +183,7 @@ def test_a_class_seen_only_in_validation_counts_as_missed(blobs):
 def test_known_labels_need_no_graph(digits):
     """Where every label is known, no features are learned for a graph that none would come from."""
     X, y = digits
-    model = GANEMSemiSupervisedClassifier(recipe=fast_recipe(e_steps=50), random_state=0).fit(X, y)
+    model = GANEMSemiSupervisedClassifier(recipe=fast_recipe(min_e_steps=50), random_state=0).fit(X, y)
     assert model._model.encoder is None
     np.testing.assert_array_equal(model.transduction_, y)
     y = np.where(np.arange(300) == 0, -1, y)

@@ -12,7 +12,9 @@ from .conftest import fast_recipe
 
 
 def fast(n_components=5, **params):
-    return GANEMTransformer(n_components, **{"n_clusters": 3, "recipe": fast_recipe(e_steps=60), "random_state": 0, **params})
+    return GANEMTransformer(
+        n_components, **{"n_clusters": 3, "recipe": fast_recipe(min_e_steps=60), "random_state": 0, **params}
+    )
 
 
 def test_features(blobs):

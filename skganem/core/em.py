@@ -227,7 +227,7 @@ def e_step(training: Training, w: Tensor) -> float:
 
 
 def e_round(training: Training, target: Tensor, weight: Tensor) -> list[Tensor]:
-    """Train the E-net on `e_steps` batches, and give it the running mean of its weights; returns the losses.
+    """Train the E-net on a round's batches, and give it the running mean of its weights; returns the losses.
 
     The mean is nearer to the minimum than the last weights, which the last few batches have moved about (Polyak and
     Juditsky 1992). It begins anew in each round: weights from before would hold back what the E-net has yet to learn.
@@ -237,7 +237,8 @@ def e_round(training: Training, target: Tensor, weight: Tensor) -> list[Tensor]:
     mean = [parameter.clone() for parameter in parameters]
     losses = []
     e_net.train()
-    for step, index in enumerate(endless_batches(len(target), recipe.e_batch_size, recipe.e_steps, training.rng)):
+    n_steps = e_steps(recipe, len(target))
+    for step, index in enumerate(endless_batches(len(target), recipe.e_batch_size, n_steps, training.rng)):
         losses.append(e_batch(training, index, target[index], weight[index]))
         # The plain mean of the first steps, until it is as long as the decay says.
         get_ema_multi_avg_fn(min(recipe.e_averaging, step / (step + 1)))(mean, parameters, step)
@@ -337,7 +338,7 @@ def fit_labelled(training: Training, epsilon: float) -> None:
     if len(known) == 1:  # batch normalisation needs two
         known, labels = known.repeat(2), labels.repeat(2)
     labelled = training.source.subset(known)
-    n_passes = max(1, training.recipe.e_steps // math.ceil(len(known) / size))
+    n_passes = max(1, e_steps(training.recipe, len(training.source)) // math.ceil(len(known) / size))
     for n_done in range(1, n_passes + 1):
         model.e_net.train()
         for batch in batches(len(known), size, training.rng):
@@ -369,8 +370,17 @@ def rate_factor(recipe: Recipe, iteration: int) -> float:
 
 def m_steps(recipe: Recipe, n: int) -> int:
     """Return the number of batches in an M-step over n samples."""
-    per_epoch = max(1, round(n / recipe.batch_size))
-    return min(max(recipe.m_epochs * per_epoch, recipe.min_m_steps), recipe.max_m_steps)
+    return min(max(passes(recipe.m_epochs, n, recipe.batch_size), recipe.min_m_steps), recipe.max_m_steps)
+
+
+def e_steps(recipe: Recipe, n: int) -> int:
+    """Return the number of batches in a round of the E-step over n samples."""
+    return min(max(passes(recipe.e_epochs, n, recipe.e_batch_size), recipe.min_e_steps), recipe.max_e_steps)
+
+
+def passes(number: int, n: int, batch_size: int) -> int:
+    """Return the number of batches in some passes over n samples."""
+    return number * max(1, round(n / batch_size))
 
 
 def change(training: Training, x: Tensor, index: Tensor | None) -> Tensor:

@@ -29,9 +29,9 @@ CHOICES = {
 
 #: The least and the greatest value of each number, both allowed; some may be None.
 LEAST = {
-    "max_iter": 1, "m_epochs": 1, "min_m_steps": 1, "max_m_steps": 1, "e_steps": 1, "e_rounds": 1, "batch_size": 2,
-    "e_batch_size": 2, "width": 1, "n_noise": 1, "n_unheard": 0, "representation_steps": 0, "representation_batch_size": 2,
-    "n_neighbors": 1, "graph_size": 2,
+    "max_iter": 1, "m_epochs": 1, "min_m_steps": 1, "max_m_steps": 1, "e_epochs": 0, "min_e_steps": 1, "max_e_steps": 1,
+    "e_rounds": 1, "batch_size": 2, "e_batch_size": 2, "width": 1, "n_noise": 1, "n_unheard": 0, "representation_steps": 0,
+    "representation_batch_size": 2, "n_neighbors": 1, "graph_size": 2,
 }  # fmt: skip
 TINY, INF = 1e-12, math.inf
 RANGES = {
@@ -60,15 +60,15 @@ class Recipe:
         last two EM iterations, the first `n_unheard` ones aside, and no cluster is empty. 0 never ends it early.
     m_epochs, min_m_steps, max_m_steps : int
         Passes over the data in an M-step (p in Algorithm 1), and the least and largest number of batches they may come to.
-    e_steps : int
-        Batches of a round of an E-step (q in Algorithm 1, which has one round).
+    e_epochs, min_e_steps, max_e_steps : int
+        Passes over the data in a round of an E-step, and the least and largest number of batches they may come to (q in
+        Algorithm 1, which has one round, and the same number for all data).
     e_rounds, e_tol, e_tol_rows : int, float, float
         An E-step has rounds, up to `e_rounds`, until the E-net's classes of real samples differ from those of w in at most
         `e_tol` of the images, or `e_tol_rows` of the rows; without `consistency`, it has one. An E-net that stops early on
         images corrects labels that do not fit; on rows, whose graph is that of the data themselves, it loses labels.
     e_averaging : float
-        Decay of the running mean of the E-net's weights, which it gets at the end of each round of `e_steps` batches; 0 leaves
-        it the last ones.
+        Decay of the running mean of the E-net's weights, which it gets at the end of each round; 0 leaves it the last ones.
     batch_size, e_batch_size : int
         Real samples, and as many generated ones, in a batch of the M-step and of the E-step.
     width : int
@@ -133,7 +133,9 @@ class Recipe:
     m_epochs: int = 1
     min_m_steps: int = 200
     max_m_steps: int = 300
-    e_steps: int = 200
+    e_epochs: int = 5
+    min_e_steps: int = 200
+    max_e_steps: int = 800
     e_rounds: int = 5
     e_tol: float = 0.02
     e_tol_rows: float = 0.005
@@ -184,8 +186,10 @@ class Recipe:
                 raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}.")
         if not (self.generated or self.consistency):
             raise ValueError("generated and consistency are both 0: nothing would teach the E-net.")
-        if self.min_m_steps > self.max_m_steps:
-            raise ValueError(f"min_m_steps={self.min_m_steps} is more than max_m_steps={self.max_m_steps}.")
+        for step in "me":
+            least, most = getattr(self, f"min_{step}_steps"), getattr(self, f"max_{step}_steps")
+            if least > most:
+                raise ValueError(f"min_{step}_steps={least} is more than max_{step}_steps={most}.")
         rates = self.learning_rates
         if not isinstance(rates, Sequence) or len(rates) != 3 or not all(isinstance(r, Real) and float(r) >= 0 for r in rates):
             raise ValueError(f"learning_rates must be three numbers, of G, D and E, got {rates!r}.")
@@ -203,9 +207,10 @@ class Recipe:
         Appendix B.1; ours is 64).
         """
         return cls(
-            max_iter=20, tol=0.0, m_epochs=5, min_m_steps=1, max_m_steps=10**9, e_steps=1000, batch_size=64,
-            e_batch_size=256, width=64, generator_loss="likelihood", discriminator_loss="all", lipschitz="clip",
-            optimizer="rmsprop", learning_rates=(2e-4, 2e-4, 2e-4), decay=0.98, init="uniform", augmentation=None,
+            max_iter=20, tol=0.0, m_epochs=5, min_m_steps=1, max_m_steps=10**9, e_epochs=0, min_e_steps=1000,
+            max_e_steps=1000, batch_size=64, e_batch_size=256, width=64, generator_loss="likelihood",
+            discriminator_loss="all", lipschitz="clip", optimizer="rmsprop", learning_rates=(2e-4, 2e-4, 2e-4), decay=0.98,
+            init="uniform", augmentation=None,
             weigh_generated=False, n_unheard=0, consistency=0.0, sharpening=1.0, e_epsilon=0.0,
             e_averaging=0.0, networks=PAPER_NETWORKS,
         )  # fmt: skip
