@@ -36,6 +36,7 @@ def test_runs_of_a_former_default_are_marked(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     report, tables = importlib.import_module("report"), importlib.import_module("tables")
     monkeypatch.setattr(tables, "PRESENT", {"new", "newer"})
+    monkeypatch.setattr(tables, "LENGTHENED", {"new", "newer"})
 
     def marked(method, *commits):
         base = {"seed": 0, "method": method, "gpu": None, "error": 0.1, "seconds": 1}
@@ -55,13 +56,17 @@ def test_runs_of_a_former_default_are_marked(monkeypatch):
         ("GAN-EM", "digits", {}, False),  # with known labels
         ("GAN-EM", "moons", {"k": 2}, False),
         ("SimCLR + KMeans", "digits", {"k": 10}, False),
+        ("GAN-EM", "mnist-10k", {"k": 10}, True),
+        ("GAN-EM", "mnist-100", {}, True),  # an E-step is longer now
+        ("supervised network", "mnist-100", {}, False),
     ],
 )
-def test_only_images_without_labels_are_parted_in_another_way(monkeypatch, method, data, clusters, dated):
+def test_a_change_dates_the_runs_that_it_concerns(monkeypatch, method, data, clusters, dated):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     tables = importlib.import_module("tables")
     monkeypatch.setattr(tables, "PRESENT", {"new", "newer"})
     monkeypatch.setattr(tables, "PARTED", {"newer"})
+    monkeypatch.setattr(tables, "LENGTHENED", {"newer"})
     record = {"method": method, "data": data, **clusters}
     assert tables.age({**record, "commit": "new"}) == dated
     assert tables.age({**record, "commit": "newer"}) == 0
@@ -73,6 +78,7 @@ def test_of_two_machines_the_present_default_counts_then_the_runs_then_the_cpu(m
     tables = importlib.import_module("tables")
     monkeypatch.setattr(tables, "PRESENT", {"new", "newer"})
     monkeypatch.setattr(tables, "PARTED", {"newer"})
+    monkeypatch.setattr(tables, "LENGTHENED", {"newer"})
 
     def on_gpu(cpu, gpu):
         """Tell which machine's runs are shown, of the CPU's and the GPU's commits; the CPU has the smaller errors."""
