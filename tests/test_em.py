@@ -172,14 +172,14 @@ def test_with_sharpening_generated_samples_weigh_as_much_as_the_last_e_net_belie
 
 
 @pytest.mark.parametrize(("images", "tolerance"), [(True, 0.02), (False, 0.005)])
-@pytest.mark.parametrize("apart", [-0.001, 0.001])
-def test_an_e_step_has_rounds_until_the_e_net_agrees(blobs, digits, monkeypatch, images, tolerance, apart):
+@pytest.mark.parametrize(("apart", "most", "number"), [(-0.001, 40, 1), (0.001, 40, 4), (0.001, 39, 3), (0.001, 1000, 4)])
+def test_an_e_step_has_rounds_until_the_e_net_agrees(blobs, digits, monkeypatch, images, tolerance, apart, most, number):
     X, shape = (digits[0], (1, 8, 8)) if images else (blobs[0], None)
-    training, rounds = training_of(X, shape=shape, e_rounds=4), []
+    training, rounds = training_of(X, shape=shape, e_rounds=4, min_e_steps=10, max_e_steps=most), []
     monkeypatch.setattr(em, "disagreement", lambda training, w: tolerance + apart)
     monkeypatch.setattr(em, "e_round", lambda *args: rounds.append(1) or [torch.zeros(())])
     em.e_step(training, torch.full((len(X), 3), 1 / 3))
-    assert len(rounds) == (1 if apart < 0 else 4)
+    assert len(rounds) == number
 
 
 def test_labelled_samples_are_in_every_batch_in_the_proportions_phi(blobs, monkeypatch):

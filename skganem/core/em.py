@@ -208,7 +208,8 @@ def e_step(training: Training, w: Tensor) -> float:
 
     Beyond Eq. 5, the E-net sees real samples: its answer to a changed sample is drawn to the sample's sharpened w, as far
     as w is sure of it. Uniform w, as Algorithm 1 starts with, says nothing, and has no effect. The E-step has up to
-    `e_rounds` rounds, until the E-net agrees with w on real samples: w must not be forgotten before it is learned.
+    `e_rounds` rounds, until the E-net agrees with w on real samples: w must not be forgotten before it is learned. Where w is
+    often wrong, it never does, so the longer rounds are, the fewer: else it learned the errors, too.
     """
     recipe = training.recipe
     target, weight = sharpen(w, recipe.sharpening), recipe.consistency * certainty(w)
@@ -216,7 +217,7 @@ def e_step(training: Training, w: Tensor) -> float:
     training.previous_e_net = copy.deepcopy(training.model.e_net) if sharpened else None
     tolerance = recipe.e_tol if is_image(training.source.shape) else recipe.e_tol_rows
     losses = []
-    for _ in range(recipe.e_rounds):
+    for _ in range(min(recipe.e_rounds, recipe.max_e_steps // e_steps(recipe, len(w)))):
         losses += e_round(training, target, weight)
         if len(training.known) and recipe.e_epsilon is not None:
             fit_labelled(training, recipe.e_epsilon)

@@ -61,12 +61,13 @@ class Recipe:
     m_epochs, min_m_steps, max_m_steps : int
         Passes over the data in an M-step (p in Algorithm 1), and the least and largest number of batches they may come to.
     e_epochs, min_e_steps, max_e_steps : int
-        Passes over the data in a round of an E-step, and the least and largest number of batches they may come to (q in
-        Algorithm 1, which has one round, and the same number for all data).
+        Passes over the data in a round of an E-step, the least number of batches that they may come to, and the largest
+        number of a whole E-step (q in Algorithm 1, which has one round, and the same number for all data).
     e_rounds, e_tol, e_tol_rows : int, float, float
-        An E-step has rounds, up to `e_rounds`, until the E-net's classes of real samples differ from those of w in at most
-        `e_tol` of the images, or `e_tol_rows` of the rows; without `consistency`, it has one. An E-net that stops early on
-        images corrects labels that do not fit; on rows, whose graph is that of the data themselves, it loses labels.
+        An E-step has rounds, up to `e_rounds` of them, and to `max_e_steps` batches in all, until the E-net's classes of real
+        samples differ from those of w in at most `e_tol` of the images, or `e_tol_rows` of the rows; without `consistency`, it
+        has one. An E-net that stops early on images corrects labels that do not fit; on rows, whose graph is that of the data
+        themselves, it loses labels.
     e_averaging : float
         Decay of the running mean of the E-net's weights, which it gets at the end of each round; 0 leaves it the last ones.
     batch_size, e_batch_size : int
@@ -135,7 +136,7 @@ class Recipe:
     max_m_steps: int = 300
     e_epochs: int = 5
     min_e_steps: int = 200
-    max_e_steps: int = 800
+    max_e_steps: int = 1000
     e_rounds: int = 5
     e_tol: float = 0.02
     e_tol_rows: float = 0.005
