@@ -57,7 +57,7 @@ def test_runs_of_a_former_default_are_marked(monkeypatch):
         ("GAN-EM", "moons", {"k": 2}, False),
         ("SimCLR + KMeans", "digits", {"k": 10}, False),
         ("GAN-EM", "mnist-10k", {"k": 10}, True),
-        ("GAN-EM", "mnist-100", {}, True),  # an E-step is longer now
+        ("GAN-EM", "mnist-100", {}, True),  # E-steps were shorter
         ("supervised network", "mnist-100", {}, False),
     ],
 )
