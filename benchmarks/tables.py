@@ -15,7 +15,7 @@ LENGTHENED = {"071bdc0"}
 PARTED = {"dd07960", "6bdc3ee", "e9d9d08"} | LENGTHENED
 PRESENT = {"85651dc", "5388b5a", "f4e0795", "d435d15", "419c9e7"} | PARTED
 ROWS = ("digits-rows", "moons")
-FEW = ("digits", "digits-few", "mnist-200", "mnist-dev-3000", "mnist-dev-small", *ROWS)
+FEW = ("digits", "mnist-200", *ROWS)
 
 
 def age(record):
@@ -26,10 +26,10 @@ def age(record):
     commits = record.get("commits", {record.get("commit")})
     if not record["method"].startswith(OURS) or commits <= LENGTHENED:
         return 0
-    trained = record["method"].startswith("GAN-EM")
-    parted = not trained or "k" not in record or record["data"] in ROWS or commits <= PARTED
-    lengthened = not trained or record["data"] in FEW
-    return int(not (parted and lengthened)) if commits <= PRESENT else 2
+    if not commits <= PRESENT:
+        return 2
+    parted = "k" not in record or record["data"] in ROWS or commits <= PARTED
+    return int(record["method"].startswith("GAN-EM") and not (parted and record["data"] in FEW))
 
 
 def dated_groups(records, keys):

@@ -187,14 +187,7 @@ def predictions(n, device):
     """Measure predict_proba and transform against the bare network's forward pass: yield a record each."""
     X = images(n).reshape(n, 28, 28)
     brief = Recipe().but(
-        max_iter=1,
-        representation_steps=1,
-        min_m_steps=1,
-        max_m_steps=1,
-        min_e_steps=1,
-        max_e_steps=1,
-        e_rounds=1,
-        graph_size=500,
+        max_iter=1, representation_steps=1, min_m_steps=1, max_m_steps=1, min_e_steps=1, max_e_steps=1, graph_size=500
     )
     fitted = {
         "predict_proba": GANEMClustering(10, recipe=brief, device=device, random_state=0).fit(X[:500]),

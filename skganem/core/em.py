@@ -209,7 +209,7 @@ def e_step(training: Training, w: Tensor) -> float:
     Beyond Eq. 5, the E-net sees real samples: its answer to a changed sample is drawn to the sample's sharpened w, as far
     as w is sure of it. Uniform w, as Algorithm 1 starts with, says nothing, and has no effect. The E-step has up to
     `e_rounds` rounds, until the E-net agrees with w on real samples: w must not be forgotten before it is learned. Where w is
-    often wrong, it never does, so the longer rounds are, the fewer: else it learned the errors, too.
+    often wrong, it hardly does, so the longer rounds are, the fewer: else it learned the errors, too.
     """
     recipe = training.recipe
     target, weight = sharpen(w, recipe.sharpening), recipe.consistency * certainty(w)
@@ -371,17 +371,17 @@ def rate_factor(recipe: Recipe, iteration: int) -> float:
 
 def m_steps(recipe: Recipe, n: int) -> int:
     """Return the number of batches in an M-step over n samples."""
-    return min(max(passes(recipe.m_epochs, n, recipe.batch_size), recipe.min_m_steps), recipe.max_m_steps)
+    return passes(recipe.m_epochs, n, recipe.batch_size, recipe.min_m_steps, recipe.max_m_steps)
 
 
 def e_steps(recipe: Recipe, n: int) -> int:
     """Return the number of batches in a round of the E-step over n samples."""
-    return min(max(passes(recipe.e_epochs, n, recipe.e_batch_size), recipe.min_e_steps), recipe.max_e_steps)
+    return passes(recipe.e_epochs, n, recipe.e_batch_size, recipe.min_e_steps, recipe.max_e_steps)
 
 
-def passes(number: int, n: int, batch_size: int) -> int:
-    """Return the number of batches in some passes over n samples."""
-    return number * max(1, round(n / batch_size))
+def passes(number: int, n: int, batch_size: int, least: int, most: int) -> int:
+    """Return the number of batches that some passes over n samples come to, from `least` to `most`."""
+    return min(max(number * max(1, round(n / batch_size)), least), most)
 
 
 def change(training: Training, x: Tensor, index: Tensor | None) -> Tensor:
