@@ -22,10 +22,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from skganem import GANEMClustering, GANEMTransformer, Recipe
-from skganem.core import em
 from skganem.core.data import Scaling, Source
+from skganem.core.e_step import e_step
+from skganem.core.m_step import m_step
 from skganem.core.model import Layout, Model
 from skganem.core.runtime import resolve_device, resolve_precision
+from skganem.core.training import Training
 
 
 def images(n, side=28, channels=1):
@@ -45,7 +47,7 @@ def training(n, n_clusters, recipe, device, precision, side=28, channels=1):
     source = Source(X, shape, Scaling.of(X, shape), device)
     model = Model(Layout(shape, n_clusters, recipe.n_noise, recipe.width), recipe.networks, 0, device)
     rng = torch.Generator(device).manual_seed(0)
-    return em.Training(model, source, recipe, rng, dtype)
+    return Training(model, source, recipe, rng, dtype)
 
 
 def seconds(work, device, repeats=3):
@@ -150,8 +152,8 @@ def steps(n, batch_size, n_clusters, device, precision):
     rate = machine_rate(batch_size, device, task.dtype)
     generated = paper.min_e_steps * paper.e_batch_size
     cases = {
-        "M-step": (n, lambda: em.m_step(task, w), plain.m_step),
-        "E-step": (generated, lambda: em.e_step(task, w), lambda: plain.e_step(paper.min_e_steps, paper.e_batch_size)),
+        "M-step": (n, lambda: m_step(task, w), plain.m_step),
+        "E-step": (generated, lambda: e_step(task, w), lambda: plain.e_step(paper.min_e_steps, paper.e_batch_size)),
     }
     for name, (n_images, ours, theirs) in cases.items():
         needed = flops(ours)
@@ -174,12 +176,12 @@ def scaling(device, precision, sizes, clusters, n_steps):
         yield {
             "what": "M-step by K",
             "k": k,
-            "seconds_per_step": seconds(lambda t=task, w=w: em.m_step(t, w), device) / n_steps,
+            "seconds_per_step": seconds(lambda t=task, w=w: m_step(t, w), device) / n_steps,
         }
     for n in sizes:
         task = training(n, 10, Recipe().but(min_m_steps=1, max_m_steps=10**9), device, precision)
         w = soft_labels(n, 10).to(device)
-        epoch = seconds(lambda t=task, w=w: em.m_step(t, w), device, repeats=1)
+        epoch = seconds(lambda t=task, w=w: m_step(t, w), device, repeats=1)
         yield {"what": "M-step by N", "n": n, "seconds_per_epoch": epoch, "microseconds_per_image": epoch / n * 1e6}
 
 

@@ -15,6 +15,7 @@ from skganem import GANEMClustering, Recipe, clustering_error
 from skganem.core import data, em
 from skganem.core.data import Scaling, Source
 from skganem.core.runtime import deterministic, resolve_device
+from skganem.core.training import Divergence
 
 from .conftest import fast_recipe
 
@@ -423,7 +424,7 @@ def test_weights_are_those_of_the_model_that_is_kept(blobs, monkeypatch):
     w = np.tile([0.9, 0.05, 0.05], (len(X), 1))
 
     def diverge(training, w):
-        raise em.Divergence
+        raise Divergence
 
     monkeypatch.setattr(em, "m_step", diverge)
     model = fast(3, init=w).fit(X)
@@ -491,7 +492,7 @@ def test_interrupt_after_a_divergence_keeps_no_untrained_model(blobs, monkeypatc
     def fail(error):
         raise error
 
-    monkeypatch.setattr(em, "m_step", lambda training, w: fail(em.Divergence))
+    monkeypatch.setattr(em, "m_step", lambda training, w: fail(Divergence))
     monkeypatch.setattr("skganem.core.fit.agreement", lambda training: fail(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         fast().fit(blobs[0])
@@ -516,7 +517,7 @@ def test_interrupt_of_a_later_start_keeps_the_earlier_ones(blobs, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:Training was interrupted")
 def test_that_training_diverged_is_told_though_a_later_start_was_interrupted(blobs, monkeypatch):
-    ends = iter([em.Divergence, KeyboardInterrupt])
+    ends = iter([Divergence, KeyboardInterrupt])
 
     def fail(training, w):
         raise next(ends)

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from skganem import Networks, Recipe
-from skganem.core import em, initial, losses
+from skganem.core import e_step, em, initial, losses, m_step
 from skganem.core.augment import ImageWarp
 from skganem.core.data import Scaling, Source
 from skganem.core.fit import Problem, agreement, augmentation, fit, neighbour_graph
 from skganem.core.model import Layout, Model
 from skganem.core.runtime import frozen, resolve_precision
+from skganem.core.training import Divergence, Training, rate_factor
 
 from .conftest import fast_recipe
 
@@ -30,7 +31,7 @@ def source_of(X, shape=None):
 def training_of(X, n_clusters=3, shape=None, **changes):
     source, recipe = source_of(X, shape), fast_recipe(**changes)
     model = Model(Layout(source.shape, n_clusters, recipe.n_noise, recipe.width), recipe.networks, 0, CPU)
-    return em.Training(model, source, recipe, torch.Generator().manual_seed(0), torch.float32)
+    return Training(model, source, recipe, torch.Generator().manual_seed(0), torch.float32)
 
 
 def weights(module):
@@ -45,12 +46,12 @@ def test_each_step_trains_its_own_networks_only(blobs):
     training = training_of(blobs[0], n_unheard=0)
     w = one_hot(blobs[1], 3)
     before = [weights(m) for m in training.model.modules()]
-    em.m_step(training, w)
+    m_step.m_step(training, w)
     after_m = [weights(m) for m in training.model.modules()]
     assert not torch.equal(before[0], after_m[0])
     assert not torch.equal(before[1], after_m[1])
     assert torch.equal(before[2], after_m[2])
-    em.e_step(training, w)
+    e_step.e_step(training, w)
     after_e = [weights(m) for m in training.model.modules()]
     assert torch.equal(after_m[0], after_e[0])
     assert torch.equal(after_m[1], after_e[1])
@@ -61,7 +62,7 @@ def test_the_generator_learns_the_clusters(blobs):
     """After M-steps with known w, the samples of each class lie where that class lies."""
     X, y = blobs
     training = training_of(X, min_m_steps=400, max_m_steps=400, width=16)
-    em.m_step(training, one_hot(y, 3))
+    m_step.m_step(training, one_hot(y, 3))
     x = training.source.batch(slice(None))
     centres = torch.stack([x[torch.as_tensor(y == i)].mean(0) for i in range(3)])
     generated = training.model.sample(torch.arange(3).repeat_interleave(200), torch.Generator().manual_seed(1))
@@ -84,15 +85,15 @@ def test_an_e_step_can_warp_images_less_than_the_encoder_and_leaves_their_contra
 )
 def test_the_e_net_gets_the_mean_of_its_weights_in_a_round(blobs, monkeypatch, decay, shares):
     training = training_of(blobs[0], e_averaging=decay, min_e_steps=4, e_rounds=1)
-    seen, e_batch = [], em.e_batch
+    seen, e_batch = [], e_step.e_batch
 
     def spy(*arguments):
         loss = e_batch(*arguments)
         seen.append(weights(training.model.e_net))
         return loss
 
-    monkeypatch.setattr(em, "e_batch", spy)
-    em.e_step(training, one_hot(blobs[1], 3))
+    monkeypatch.setattr(e_step, "e_batch", spy)
+    e_step.e_step(training, one_hot(blobs[1], 3))
     wanted = sum(share * each for share, each in zip(shares, seen, strict=True))
     torch.testing.assert_close(weights(training.model.e_net), wanted)
     assert not torch.allclose(seen[0], seen[3])
@@ -112,7 +113,7 @@ def test_the_e_net_learns_from_generated_samples_alone(blobs):
             return x[[pools[i][int(p * (len(pools[i]) - 1))] for i, p in zip(c, pick)]]
 
     training.model.generator.body = Resample()
-    em.e_step(training, torch.full((len(X), 3), 1 / 3))
+    e_step.e_step(training, torch.full((len(X), 3), 1 / 3))
     assert (training.model.posterior(training.source).argmax(1).numpy() == y).mean() > 0.95
 
 
@@ -127,26 +128,26 @@ def test_phi_is_the_share_of_each_cluster(blobs):
 def test_classes_are_drawn_by_phi_and_uniformly():
     rng = torch.Generator().manual_seed(0)
     phi = torch.tensor([0.5, 0.3, 0.0, 0.2])
-    counts = torch.bincount(em.classes_by_prior(phi, 1000, rng), minlength=4)
+    counts = torch.bincount(e_step.classes_by_prior(phi, 1000, rng), minlength=4)
     assert (counts - 1000 * phi).abs().max() <= 1
-    counts = torch.bincount(em.balanced_classes(65, 4, rng), minlength=4)
+    counts = torch.bincount(m_step.balanced_classes(65, 4, rng), minlength=4)
     assert counts.max() - counts.min() <= 1
 
 
 def test_uniform_w_is_not_taught_to_the_e_net(blobs):
-    assert em.certainty(torch.full((2, 4), 0.25)).abs().max() == 0
-    assert torch.equal(em.certainty(one_hot([0, 3], 4)), torch.ones(2))
-    assert torch.equal(em.certainty(torch.ones(2, 1)), torch.zeros(2))
+    assert e_step.certainty(torch.full((2, 4), 0.25)).abs().max() == 0
+    assert torch.equal(e_step.certainty(one_hot([0, 3], 4)), torch.ones(2))
+    assert torch.equal(e_step.certainty(torch.ones(2, 1)), torch.zeros(2))
 
 
 def test_generated_samples_weigh_one_when_the_discriminator_cannot_tell(blobs):
     training = training_of(blobs[0])
     for parameter in training.model.discriminator.output.parameters():
         parameter.data.zero_()
-    _, _, weight = em.generated_batch(training, 8)
+    _, _, weight = e_step.generated_batch(training, 8)
     assert torch.equal(weight, torch.ones(8))
     training.model.discriminator.output.bias.data.fill_(-20)
-    assert em.generated_batch(training, 8)[2].max() < 1e-6
+    assert e_step.generated_batch(training, 8)[2].max() < 1e-6
 
 
 class Certain(nn.Module):
@@ -161,14 +162,14 @@ class Certain(nn.Module):
 
 
 def test_with_sharpening_generated_samples_weigh_as_much_as_the_last_e_net_believes_them(blobs):
-    torch.testing.assert_close(em.sharpen(torch.tensor([[0.6, 0.4]]), 2), torch.tensor([[0.36, 0.16]]) / 0.52)
+    torch.testing.assert_close(e_step.sharpen(torch.tensor([[0.6, 0.4]]), 2), torch.tensor([[0.36, 0.16]]) / 0.52)
     training = training_of(blobs[0], n_clusters=2, sharpening=3.0)
     for parameter in training.model.discriminator.output.parameters():
         parameter.data.zero_()
     training.previous_e_net = Certain(0.0)
-    torch.testing.assert_close(em.generated_batch(training, 8)[2], torch.full((8,), 0.25))
+    torch.testing.assert_close(e_step.generated_batch(training, 8)[2], torch.full((8,), 0.25))
     training.previous_e_net = Certain()
-    assert set(em.generated_batch(training, 64)[2].round().tolist()) == {0, 1}
+    assert set(e_step.generated_batch(training, 64)[2].round().tolist()) == {0, 1}
 
 
 @pytest.mark.parametrize(("images", "tolerance"), [(True, 0.02), (False, 0.005)])
@@ -176,19 +177,19 @@ def test_with_sharpening_generated_samples_weigh_as_much_as_the_last_e_net_belie
 def test_an_e_step_has_rounds_until_the_e_net_agrees(blobs, digits, monkeypatch, images, tolerance, apart, most, number):
     X, shape = (digits[0], (1, 8, 8)) if images else (blobs[0], None)
     training, rounds = training_of(X, shape=shape, e_rounds=4, min_e_steps=10, max_e_steps=most), []
-    monkeypatch.setattr(em, "disagreement", lambda training, w: tolerance + apart)
-    monkeypatch.setattr(em, "e_round", lambda *args: rounds.append(1) or [torch.zeros(())])
-    em.e_step(training, torch.full((len(X), 3), 1 / 3))
+    monkeypatch.setattr(e_step, "disagreement", lambda training, w: tolerance + apart)
+    monkeypatch.setattr(e_step, "e_round", lambda *args: rounds.append(1) or [torch.zeros(())])
+    e_step.e_step(training, torch.full((len(X), 3), 1 / 3))
     assert len(rounds) == number
 
 
 def test_labelled_samples_are_in_every_batch_in_the_proportions_phi(blobs, monkeypatch):
-    seen, e_loss = [], em.e_loss
-    monkeypatch.setattr(em, "e_loss", lambda training, parts: seen.append(parts) or e_loss(training, parts))
+    seen, e_loss = [], e_step.e_loss
+    monkeypatch.setattr(e_step, "e_loss", lambda training, parts: seen.append(parts) or e_loss(training, parts))
     training = training_of(blobs[0], e_batch_size=128, min_e_steps=10, e_rounds=1)
     training.known, training.labels = torch.tensor([3, 5, 7]), torch.tensor([2, 0, 2])
     training.model.phi = torch.tensor([0.75, 0.0, 0.25])
-    em.e_step(training, torch.full((150, 3), 1 / 3))
+    e_step.e_step(training, torch.full((150, 3), 1 / 3))
     assert [len(parts) for parts in seen] == [2] * 10  # real samples and labelled ones; none is generated at first
     labels = torch.cat([parts[1][1] for parts in seen])
     assert len(labels) == 10 * 64
@@ -260,7 +261,7 @@ def test_the_paper_s_rule_trains_on_labels_until_the_error_is_small(blobs):
     X, y = blobs
     training = training_of(X, e_epsilon=0.05, min_e_steps=400, consistency=0.0)
     training.known, training.labels = torch.arange(30), torch.as_tensor(y[:30])
-    em.fit_labelled(training, 0.05)
+    e_step.fit_labelled(training, 0.05)
     x = training.source.batch(slice(0, 30))
     training.model.e_net.eval()
     assert (training.model.e_net(x).argmax(1).numpy() == y[:30]).mean() >= 0.9
@@ -270,8 +271,8 @@ def test_labels_that_are_learned_at_once_are_not_trained_on_for_long(blobs, monk
     training = training_of(blobs[0], e_epsilon=1.0, min_e_steps=1000, max_e_steps=1000, consistency=0.0)
     training.known, training.labels = torch.arange(30), torch.as_tensor(blobs[1][:30])
     steps = []
-    monkeypatch.setattr(em, "update", lambda optimizer, loss: steps.append(loss))
-    em.fit_labelled(training, 1.0)
+    monkeypatch.setattr(e_step, "update", lambda optimizer, loss: steps.append(loss))
+    e_step.fit_labelled(training, 1.0)
     assert len(steps) == 1
 
 
@@ -279,8 +280,8 @@ def test_labels_that_contradict_each_other_are_not_learned_for_ever(blobs, monke
     training = training_of(blobs[0], e_epsilon=0.0, min_e_steps=30, consistency=0.0)
     training.known, training.labels = torch.tensor([0, 0]), torch.tensor([0, 1])
     steps = []
-    monkeypatch.setattr(em, "update", lambda optimizer, loss: steps.append(loss))
-    em.fit_labelled(training, 0.0)
+    monkeypatch.setattr(e_step, "update", lambda optimizer, loss: steps.append(loss))
+    e_step.fit_labelled(training, 0.0)
     assert len(steps) == 30
 
 
@@ -290,7 +291,7 @@ def test_an_interrupted_recalibration_leaves_batch_norm_as_it_was(digits):
     momenta = [layer.momentum for layer in norms]
     training.source.batch = lambda index: (_ for _ in ()).throw(KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
-        em.recalibrate(training)
+        e_step.recalibrate(training)
     assert momenta == [layer.momentum for layer in norms] != []
 
 
@@ -304,8 +305,8 @@ def test_phi_is_that_of_the_labels_where_a_cluster_ends_empty():
 
 @pytest.mark.parametrize(("init", "heard"), [("uniform", True), ("random", True), ("kmeans", False), ("graph", False)])
 def test_a_beginning_that_says_nothing_leaves_the_generator_to_teach(blobs, init, heard, monkeypatch):
-    calls, generated_batch = [], em.generated_batch
-    monkeypatch.setattr(em, "generated_batch", lambda *arguments: calls.append(1) or generated_batch(*arguments))
+    calls, generated_batch = [], e_step.generated_batch
+    monkeypatch.setattr(e_step, "generated_batch", lambda *arguments: calls.append(1) or generated_batch(*arguments))
     solve(blobs[0], init=init, n_unheard=2, max_iter=2)
     assert bool(calls) == heard
 
@@ -321,7 +322,7 @@ def test_divergence_keeps_the_last_good_state(blobs):
             t.recipe = t.recipe.but(generator_loss=lambda logits, c: logits.sum() * float("nan"))
         return False
 
-    with pytest.raises(em.Divergence):
+    with pytest.raises(Divergence):
         em.expectation_maximization(training, one_hot(y, 3), poison)
     assert len(training.history) == 2
     assert not any(module.training for network in training.model.modules() for module in network.modules())
@@ -351,9 +352,9 @@ def test_the_smallest_batches_of_labelled_images(digits):
 
 def test_rates_fall_as_the_recipe_says(blobs):
     paper = Recipe.paper()
-    assert em.rate_factor(paper, 3) == pytest.approx(0.98**3)
+    assert rate_factor(paper, 3) == pytest.approx(0.98**3)
     default = Recipe()
-    factors = [em.rate_factor(default, i) for i in range(default.max_iter)]
+    factors = [rate_factor(default, i) for i in range(default.max_iter)]
     assert factors[0] == 1
     assert all(a > b > 0 for a, b in pairwise(factors))
     training = training_of(blobs[0], decay=0.5, learning_rates=(1e-3, 2e-3, 3e-3))
@@ -369,8 +370,8 @@ def test_paper_recipe():
     assert paper.optimizer == "rmsprop"
     assert paper.learning_rates == (2e-4, 2e-4, 2e-4)
     assert paper.decay == 0.98
-    assert (paper.m_epochs, paper.batch_size, em.m_steps(paper, 64 * 100)) == (5, 64, 500)
-    assert (em.e_steps(paper, 1), em.e_steps(paper, 10**6), paper.e_batch_size) == (1000, 1000, 256)
+    assert (paper.m_epochs, paper.batch_size, m_step.m_steps(paper, 64 * 100)) == (5, 64, 500)
+    assert (e_step.e_steps(paper, 1), e_step.e_steps(paper, 10**6), paper.e_batch_size) == (1000, 1000, 256)
     assert paper.lipschitz == "clip"
     assert (paper.generator_loss, paper.discriminator_loss) == ("likelihood", "all")
     assert paper.augmentation is None
@@ -386,18 +387,18 @@ def test_released_recipe():
 
 
 def test_names_of_objectives():
-    assert em.objectives(Recipe.paper()) == (losses.generator_likelihood, losses.discriminator_all)
-    assert em.objectives(Recipe.released()) == (losses.generator_one_hot, losses.discriminator_all)
-    assert em.objectives(Recipe()) == (losses.generator_normalized_likelihood, losses.discriminator_own)
-    assert em.objectives(Recipe().but(generator_loss="non_saturating"))[0] is losses.generator_non_saturating
+    assert m_step.objectives(Recipe.paper()) == (losses.generator_likelihood, losses.discriminator_all)
+    assert m_step.objectives(Recipe.released()) == (losses.generator_one_hot, losses.discriminator_all)
+    assert m_step.objectives(Recipe()) == (losses.generator_normalized_likelihood, losses.discriminator_own)
+    assert m_step.objectives(Recipe().but(generator_loss="non_saturating"))[0] is losses.generator_non_saturating
 
 
 @pytest.mark.parametrize("recipe", [Recipe.paper(), Recipe.released()])
 def test_the_e_step_of_the_paper_is_equation_5(blobs, recipe, monkeypatch):
     """Its batches are generated samples alone, each with its class and with weight 1, whatever D and the last E-net say."""
     seen = []
-    e_loss = em.e_loss
-    monkeypatch.setattr(em, "e_loss", lambda training, parts: seen.extend(parts) or e_loss(training, parts))
+    e_loss = e_step.e_loss
+    monkeypatch.setattr(e_step, "e_loss", lambda training, parts: seen.extend(parts) or e_loss(training, parts))
     training = training_of(blobs[0], **vars(recipe.but(m_epochs=1, min_e_steps=3, width=4, max_iter=2)))
     em.expectation_maximization(training, torch.full((150, 3), 1 / 3))
     assert len(seen) == 6
@@ -466,7 +467,9 @@ def test_r1_is_the_squared_gradient():
     x, w = torch.randn(5, 2), one_hot([0, 1, 0, 1, 0], 2)
     weight = discriminator.weight.detach()
     gradient = w @ weight[:2] + weight[2]
-    assert em.gradient_penalty(discriminator, x, w).item() == pytest.approx(float(gradient.square().sum(1).mean()), rel=1e-5)
+    assert m_step.gradient_penalty(discriminator, x, w).item() == pytest.approx(
+        float(gradient.square().sum(1).mean()), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("lipschitz", ["r1", lambda discriminator, x, w, step: 0.1 * discriminator(x).square().mean()])
@@ -570,7 +573,7 @@ def test_a_step_that_ruins_the_weights_is_noticed(blobs):
         t.optimizers[2].step = ruin
         return False
 
-    with pytest.raises(em.Divergence):
+    with pytest.raises(Divergence):
         em.expectation_maximization(training, one_hot(y, 3), poison)
     assert torch.isfinite(training.model.posterior(training.source)).all()
 
@@ -595,7 +598,7 @@ def test_unknown_choices_are_named():
 
 def test_an_e_step_is_longer_for_more_samples():
     recipe = Recipe().but(min_e_steps=30, e_epochs=5, max_e_steps=100, e_batch_size=16)
-    assert [em.e_steps(recipe, n) for n in (1, 96, 160, 320, 10**6)] == [30, 30, 50, 100, 100]
+    assert [e_step.e_steps(recipe, n) for n in (1, 96, 160, 320, 10**6)] == [30, 30, 50, 100, 100]
     with pytest.raises(ValueError, match="min_e_steps=200 is more than max_e_steps=100"):
         recipe.but(min_e_steps=200)
 

@@ -11,7 +11,7 @@ from skganem import Recipe, clustering_error
 from skganem.core import initial, neighbours
 from skganem.core.augment import ImageWarp
 from skganem.core.data import Scaling, Source
-from skganem.core.em import certainty
+from skganem.core.e_step import certainty
 from skganem.core.graph import affinity
 from skganem.core.model import Layout, Model, blurred
 from skganem.core.networks import DEFAULT_NETWORKS

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from skganem.core import storage
 from skganem.core.data import Source
-from skganem.core.em import Training
 from skganem.core.runtime import get_stream, set_stream, streams
+from skganem.core.training import Training
 
 KIND = "checkpoint"
 

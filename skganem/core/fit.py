@@ -15,13 +15,15 @@ from skganem.core import initial
 from skganem.core.augment import Augmentation, ImageWarp, NeighbourMix
 from skganem.core.checkpoint import Checkpoint, fingerprint, restore
 from skganem.core.data import NONE, Source
-from skganem.core.em import Divergence, Training, certainty, change, expectation_maximization, fix_known
+from skganem.core.e_step import certainty, change
+from skganem.core.em import expectation_maximization, fix_known
 from skganem.core.model import Layout, Model
 from skganem.core.neighbours import NeighbourGraph
 from skganem.core.recipe import Recipe
 from skganem.core.representation import learn_features
 from skganem.core.runtime import borrowed_streams, deterministic, trainable
 from skganem.core.shapes import is_image
+from skganem.core.training import Divergence, Training
 
 
 @dataclass(frozen=True)
