@@ -4,7 +4,8 @@ Those that no package ships are read from the folder in the environment variable
 ``mnist.npz`` and ``svhn10k.npz`` with the arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test``, and ``celeba10k.npz``
 with ``jpeg_train`` and ``jpeg_test``, the bytes of all files one after another, ``ends_train`` and ``ends_test``, where each
 ends, and ``attr_train``, ``attr_test`` and ``attr_names``. ``fashion.npz`` has ``x`` and ``y``, all 70,000 images of
-Fashion-MNIST, ordered by class.
+Fashion-MNIST, ordered by class. ``optdigits.tra`` is the training file of UCI's "Optical recognition of handwritten digits",
+whose test file is scikit-learn's digits: 65 numbers a line, the last of them the class.
 """
 
 import os
@@ -16,12 +17,17 @@ import numpy as np
 from sklearn.datasets import load_digits, make_moons
 
 
-def archive(name):
-    """Load the arrays of a file of the folder, or end with the reason why not."""
-    path = Path(os.environ.get("SKGANEM_DATA", ".data")) / f"{name}.npz"
+def file(name):
+    """Return the path of a file of the folder, or end with the reason why not."""
+    path = Path(os.environ.get("SKGANEM_DATA", ".data")) / name
     if not path.exists():
-        raise SystemExit(f"{path} does not exist; set SKGANEM_DATA to the folder of {name}.npz.")
-    with np.load(path) as loaded:
+        raise SystemExit(f"{path} does not exist; set SKGANEM_DATA to the folder of {name}.")
+    return path
+
+
+def archive(name):
+    """Load the arrays of a file of the folder."""
+    with np.load(file(f"{name}.npz")) as loaded:
         return {key: loaded[key] for key in loaded.files}
 
 
@@ -162,6 +168,18 @@ def digits_rows(seed):
     return load_digits(return_X_y=True)
 
 
+def optdigits_rows(seed):
+    """Return 3823 digits by other writers than those of scikit-learn's as rows of 64 values."""
+    table = np.loadtxt(file("optdigits.tra"), delimiter=",")
+    return table[:, :64], table[:, 64].astype(int)
+
+
+def optdigits(seed):
+    """Return these as images."""
+    X, y = optdigits_rows(seed)
+    return X.reshape(-1, 8, 8), y
+
+
 def moons(seed):
     """Return 1000 points on two half circles with noise 0.05."""
     return make_moons(1000, noise=0.05, random_state=seed)
@@ -188,6 +206,8 @@ CLUSTERING = {
     "digits": (digits, 10),
     "digits-few": (digits_few, 10),
     "digits-rows": (digits_rows, 10),
+    "optdigits": (optdigits, 10),
+    "optdigits-rows": (optdigits_rows, 10),
     "moons": (moons, 2),
     "mnist-10k": (mnist_10k, 10),
     "mnist-200": (mnist_200, 10),

@@ -14,8 +14,8 @@ OURS = ("GAN-EM", "SimCLR", "supervised network")
 LENGTHENED = {"071bdc0"}
 PARTED = {"dd07960", "6bdc3ee", "e9d9d08"} | LENGTHENED
 PRESENT = {"85651dc", "5388b5a", "f4e0795", "d435d15", "419c9e7"} | PARTED
-ROWS = ("digits-rows", "moons")
-FEW = ("digits", "mnist-200", *ROWS)
+ROWS = ("digits-rows", "optdigits-rows", "moons")
+FEW = ("digits", "optdigits", "mnist-200", *ROWS)
 
 
 def age(record):
@@ -115,6 +115,8 @@ CLUSTERING = (
         "clothes (Fashion-MNIST), 10,000 images": ("fashion-10k", 10),
         "digits, 1797 images 8x8": ("digits", 10),
         "the same as rows of 64 values": ("digits-rows", 10),
+        "3823 digits of other writers, 8x8": ("optdigits", 10),
+        "these as rows": ("optdigits-rows", 10),
     },
 )
 FEW_LABELS = (
