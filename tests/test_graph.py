@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from scipy.cluster.vq import ClusterError, kmeans2
 from scipy.sparse.csgraph import connected_components
@@ -167,3 +168,12 @@ def test_kmeans_that_stops_where_labels_stand_still_ends_as_all_iterations_would
     found = graph.settled(points, points[:12])
     np.testing.assert_array_equal(found[0], centres)
     np.testing.assert_array_equal(found[1], labels)
+
+
+@pytest.mark.skipif(not graph.SEEDED, reason="SciPy's ARPACK can't be told what to draw from")
+def test_eigenvectors_of_equal_eigenvalues_are_the_same_each_time():
+    """A star has three eigenvalues; those of 0 have no vectors of their own, and ARPACK begins anew at random."""
+    star = sp.coo_array((np.full(1499, 1499**-0.5), (np.zeros(1499, dtype=int), np.arange(1, 1500))), shape=(1500, 1500))
+    star = sp.csr_array(star + star.T)
+    (_, first), (_, second) = (graph.leading_eigenpairs(star, 10, seed=0) for _ in range(2))
+    np.testing.assert_array_equal(first, second)

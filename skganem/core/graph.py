@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
@@ -16,6 +18,8 @@ from skganem.core.data import keys_of
 from skganem.core.runtime import full_precision
 
 BLOCK = 1024
+#: Whether ARPACK can be told what to draw from where a matrix has few distinct eigenvalues (SciPy 1.17 and newer).
+SEEDED = "rng" in inspect.signature(eigsh).parameters
 TIME = 24
 #: Parts that k-means makes of a graph, for each cluster, which are joined.
 SEGMENTS = 3
@@ -116,7 +120,8 @@ def leading_eigenpairs(matrix: sp.csr_array, k: int, seed: int) -> tuple[np.ndar
         return values, vectors
     start = np.random.default_rng(seed).uniform(0.5, 1.5, n)
     try:
-        values, vectors = eigsh(matrix, k=k, which="LA", v0=start, tol=1e-7, ncv=max(4 * k, 60))
+        drawn = {"rng": seed} if SEEDED else {}
+        values, vectors = eigsh(matrix, k=k, which="LA", v0=start, tol=1e-7, ncv=max(4 * k, 60), **drawn)
     except ArpackNoConvergence as stopped:
         values, vectors = stopped.eigenvalues, stopped.eigenvectors
     return values, vectors
