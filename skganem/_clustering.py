@@ -20,10 +20,10 @@ MAX_SCORED = 5000
 class GANEMClustering(ClusterMixin, BaseGANEM):
     """Clustering by GAN-EM: expectation maximisation whose mixture components are learned by a conditional GAN.
 
-    Each cluster has a distribution of its own, given by a generator network; there is no assumption that clusters are
-    Gaussian, round, or alike. In each EM iteration, the M-step trains the generator on the data, weighted by soft labels w,
-    against a discriminator with an output unit for each cluster; the E-step trains a classifier, the E-net, on generated
-    samples, whose cluster is known, and on real ones under small changes, and reads off new w.
+    Each cluster has a distribution of its own, given by a generator network, which need not be Gaussian, round, or like
+    the others'. In each EM iteration, the M-step trains the generator on the data, weighted by soft labels w, against a
+    discriminator with an output unit for each cluster; the E-step trains a classifier, the E-net, on generated samples,
+    whose cluster is known, and on real ones under small changes, and reads off new w.
 
     Read more in the :ref:`user guide <clustering>`.
 
@@ -36,8 +36,8 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
 
         - "default": what worked best on our development data;
         - "paper": the settings of Zhao et al. (2018): uniform initial w, RMSprop with rate 2e-4 decaying by 0.98, weight
-          clipping, 5 epochs and 1000 E-net steps an iteration. Slow. With half the width and 300 E-net steps, 76 % of
-          3000 images of MNIST were still wrong after 12 iterations;
+          clipping, 5 epochs and 1000 E-net steps an iteration. Slow. With half the width and 300 E-net steps, 71 to
+          77 % of 3000 images of MNIST were still wrong after 12 iterations;
         - "released": the settings of the authors' released code, where they differ from the paper;
         - a :class:`~skganem.Recipe`, such as ``Recipe().but(lipschitz="r1")``.
     init : {"graph", "kmeans", "random", "uniform"}, array-like of shape (n_samples, n_clusters), callable or None, \
@@ -61,7 +61,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         slightly rotates, shears, stretches, shifts and bends images, changes tint and contrast of those with 3 channels, and
         moves rows towards their nearest neighbours; "paper" and "released" have none. An :class:`~skganem.ImageWarp` changes
         images by other amounts; a callable ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they
-        are.
+        are; no features of images are then learned, and they cluster by their pixels.
     max_iter : int, default=None
         EM iterations at most. None takes the recipe's (10 in the default one, whose learning rates fall to nearly 0 over
         them: 5 are not the first half of 10).

@@ -36,8 +36,8 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
 
         - "default": what worked best on our development data;
         - "paper": the settings of Zhao et al. (2018): uniform initial w, RMSprop with rate 2e-4 decaying by 0.98, weight
-          clipping, 5 epochs and 1000 E-net steps an iteration. Slow. With half the width and 300 E-net steps, 76 % of
-          3000 images of MNIST were still wrong after 12 iterations;
+          clipping, 5 epochs and 1000 E-net steps an iteration. Slow. With half the width and 300 E-net steps, 71 to
+          77 % of 3000 images of MNIST were still wrong after 12 iterations;
         - "released": the settings of the authors' released code, where they differ from the paper;
         - a :class:`~skganem.Recipe`, such as ``Recipe().but(lipschitz="r1")``.
     init : {"graph", "kmeans", "random", "uniform"} or None, default=None
@@ -59,7 +59,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         slightly rotates, shears, stretches, shifts and bends images, changes tint and contrast of those with 3 channels, and
         moves rows towards their nearest neighbours; "paper" and "released" have none. An :class:`~skganem.ImageWarp` changes
         images by other amounts; a callable ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they
-        are.
+        are; no features of images are then learned, and they cluster by their pixels.
     max_iter : int, default=None
         EM iterations at most. None takes the recipe's (10 in the default one, whose learning rates fall to nearly 0 over
         them: 5 are not the first half of 10).
