@@ -58,7 +58,11 @@ def save(estimator, path):
     if lost:
         text = f"save writes plain values and arrays alone, so load is to be given: {', '.join(lost)}."
         warnings.warn(text, UserWarning, stacklevel=2)
-    fitted = {name: value for name, value in state.items() if name not in given and name != "_skl_callbacks"}
+    if "_metadata_request" in state:
+        text = "save does not write which metadata were requested; call set_score_request and its like again after load."
+        warnings.warn(text, UserWarning, stacklevel=2)
+    left = {*given, "_skl_callbacks", "_metadata_request"}
+    fitted = {name: value for name, value in state.items() if name not in left}
     fitted["_networks"] = fitted["_networks"] if is_plain(fitted["_networks"]) else None
     about = {"skganem": skganem.__version__, "estimator": type(estimator).__name__}
     storage.write(path, KIND, {**about, "params": params, "fitted": fitted})

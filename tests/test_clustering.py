@@ -1,5 +1,8 @@
 import copy
+import os
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -266,6 +269,31 @@ def test_prediction_does_not_depend_on_the_batch(digits):
     np.testing.assert_array_equal(whole[:1], model.predict_proba(X[:1]))
     np.testing.assert_array_equal(whole[257:], model.predict_proba(X[257:]))
     np.testing.assert_array_equal(whole[::-1], model.predict_proba(X[::-1]))
+
+
+PLACES = """
+import numpy as np, torch
+from skganem import Recipe
+from skganem.core.data import Scaling, Source
+from skganem.core.model import Layout, Model
+
+cpu, recipe = torch.device("cpu"), Recipe()
+for shape, n_components in (((2,), None), ((64,), 2), ((20,), 100), ((1, 8, 8), None), ((1, 28, 28), 100)):
+    model = Model(Layout(shape, 10, recipe.n_noise, recipe.width, n_components), recipe.networks, 0, cpu)
+    row = np.random.default_rng(0).normal(size=(1, int(np.prod(shape))))
+    source = Source(np.repeat(row, 500, axis=0), shape, Scaling(np.zeros(()), 1.0), cpu)
+    for n_threads in (1, 2, 3, 4):
+        torch.set_num_threads(n_threads)
+        for computed in (model.posterior(source), model.features(source)):
+            assert (computed == computed[0]).all(), (shape, n_threads)
+"""
+
+
+@pytest.mark.parametrize("instructions", ["AVX2", "AVX512"])
+def test_prediction_does_not_depend_on_the_place(instructions):
+    """Whatever instructions and threads multiply matrices; processors that lack the former use what they have."""
+    library = {"MKL_ENABLE_INSTRUCTIONS": instructions, "ONEDNN_MAX_CPU_ISA": {"AVX2": "AVX2", "AVX512": "ALL"}[instructions]}
+    subprocess.run([sys.executable, "-c", PLACES], env=os.environ | library, check=True, timeout=120)
 
 
 def test_pickle(digits):
@@ -539,6 +567,23 @@ def test_features_that_vary_little_are_scaled():
     X = np.random.default_rng(0).normal(1e4, 0.01, (500, 3)).astype(np.float32)
     assert Scaling.of(X, (3,)).scale == pytest.approx(X.std(dtype=np.float64), rel=0.05)
     assert Scaling.of(np.full((500, 3), 0.1, np.float32), (3,)).scale == 1.0
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.longdouble, ">f8"])
+def test_equal_rows_have_equal_keys(dtype):
+    rows = np.tile(np.array([[0.1, -0.0], [0.1, 0.3], [0.1, 0.0]], dtype=dtype), (100, 1))
+    keys = [key.tobytes() for key in data.keys_of(rows)]
+    assert set(keys[::3]) == set(keys[2::3]) != set(keys[1::3])
+    assert len(set(keys)) == 2
+
+
+@pytest.mark.parametrize("value", [0.1, 0.7, 99.9, 1e300])
+@pytest.mark.parametrize("n", [100, 20_000])
+def test_a_constant_feature_has_no_say_in_the_scale(value, n):
+    x = np.random.default_rng(0).normal(size=n)
+    X = np.column_stack([x, *[np.full(n, value)] * 9])
+    assert Scaling.of(X, (10,)).scale == pytest.approx(x.std())
+    assert Scaling.of(X[:, 1:], (9,)).scale == 1.0
 
 
 def test_fits_in_threads_leave_the_global_stream_alone(blobs):

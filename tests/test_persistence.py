@@ -1,5 +1,6 @@
 """Models in files, checkpoints, and fits that go on."""
 
+import copy
 import json
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+from sklearn import config_context
 from sklearn.datasets import make_blobs
 from torch import nn
 
@@ -117,6 +119,16 @@ def test_only_fitted_estimators_of_ours_are_saved(tmp_path):
     with pytest.raises(TypeError, match="got a KMeans"):
         save(KMeans(2, n_init=1).fit([[0.0], [1.0]]), tmp_path / "x")
     assert not list(tmp_path.iterdir())
+
+
+def test_metadata_requests_are_left_out_with_a_warning(fitted, tmp_path):
+    model = fitted[1][1]
+    assert isinstance(model, GANEMSemiSupervisedClassifier)
+    with config_context(enable_metadata_routing=True):
+        asking = copy.deepcopy(model).set_score_request(sample_weight=True)
+        with pytest.warns(UserWarning, match="call set_score_request and its like again after load"):
+            save(asking, tmp_path / "x")
+    np.testing.assert_array_equal(load(tmp_path / "x").transduction_, model.transduction_)
 
 
 def test_a_failed_writing_leaves_the_old_file(fitted, tmp_path, monkeypatch):

@@ -54,9 +54,11 @@ class Scaling:
 
     @classmethod
     def _of_rows(cls, array: np.ndarray) -> Scaling:
-        mean = sum(part.sum(axis=0, dtype=np.float64) for part in _chunks(array)) / len(array)
+        # Measured from the first row, the mean of a constant feature has no rounding error.
+        first = np.asarray(array[0], np.float64)
+        mean = first + sum((part - first).sum(axis=0, dtype=np.float64) for part in _chunks(array)) / len(array)
         spread = sum(np.square(part - mean).sum(axis=0) for part in _chunks(array)) / len(array)
-        # A constant feature leaves rounding errors of its mean behind, not variance.
+        # What is constant but for rounding does not vary.
         varies = (spread > (16 * np.finfo(np.float64).eps * np.abs(mean)) ** 2) | ~np.isfinite(spread)
         scale = float(np.sqrt(spread[varies].mean())) if varies.any() else 1.0
         return cls(np.asarray(mean), scale)
@@ -149,6 +151,7 @@ def kept_in(dtype: np.dtype) -> np.dtype:
 
 def keys_of(rows: np.ndarray) -> np.ndarray:
     """Return 16 bytes (n,) for each of `rows` (n, d), the same for equal ones."""
+    rows = rows.astype(kept_in(rows.dtype), copy=False)
     rows = np.ascontiguousarray(rows + 0 if rows.dtype.kind == "f" else rows)  # which makes 0 of -0
     return np.frombuffer(b"".join(hashlib.blake2b(row, digest_size=16).digest() for row in rows), dtype="V16")
 
