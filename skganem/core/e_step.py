@@ -14,7 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from skganem.core.data import batches, endless_batches
 from skganem.core.losses import e_net_loss, of_class, soft_cross_entropy
 from skganem.core.recipe import Recipe
-from skganem.core.runtime import autocast
+from skganem.core.runtime import autocast, packed
 from skganem.core.shapes import is_image
 from skganem.core.training import Training, finite, passes, update
 
@@ -140,15 +140,10 @@ def e_loss(training: Training, parts: list[Part]) -> Tensor:
     """Sum the parts' mean weighted cross-entropies, from one forward pass of the E-net."""
     x = torch.cat([part[0] for part in parts])
     with autocast(training.model.device, training.dtype):
-        logits = training.model.e_net(x.contiguous(memory_format=memory_format(x))).float()
+        logits = training.model.e_net(packed(x)).float()
     each = zip(logits.split([len(part[0]) for part in parts]), parts, strict=True)
     losses = [(weight * soft_cross_entropy(part, target)).mean() for part, (_, target, weight) in each]
     return torch.stack(losses).sum()
-
-
-def memory_format(x: Tensor) -> torch.memory_format:
-    """Return the faster memory format for a batch: channels last for images."""
-    return torch.channels_last if x.dim() == 4 else torch.contiguous_format
 
 
 def fit_labelled(training: Training, epsilon: float) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from skganem.core.data import Source
 from skganem.core.networks import Classifier, Encoder, Generator, Networks
-from skganem.core.runtime import evaluating, seeded, trainable
+from skganem.core.runtime import evaluating, packed, seeded, trainable
 from skganem.core.shapes import Shape, reduction
 
 N_ENCODERS = 2
@@ -151,7 +151,7 @@ class Model:
             n = len(x)
             if n < size:
                 x = torch.cat([x, x[:1].expand(size - n, *x.shape[1:])])
-            yield x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x.contiguous(), n
+            yield packed(x), n
 
     def to_numpy(self) -> dict[str, np.ndarray]:
         """Return all weights and phi as NumPy arrays by name."""

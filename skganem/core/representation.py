@@ -14,7 +14,7 @@ from skganem.core.data import Source, endless_batches
 from skganem.core.losses import normalized_temperature_cross_entropy
 from skganem.core.model import N_ENCODERS, Model, shrunk
 from skganem.core.recipe import Recipe
-from skganem.core.runtime import autocast, seeded
+from skganem.core.runtime import autocast, packed, seeded
 
 N_PROJECTED = 64
 
@@ -76,7 +76,7 @@ def learn_to_recognize(
         x = shrunk(source.batch(index))
         views = torch.cat([augment(x, index, rng), augment(x, index, rng)])
         with autocast(x.device, dtype):
-            projected = head(encoder(views.contiguous(memory_format=torch.channels_last)))
+            projected = head(encoder(packed(views)))
         a, b = projected.float().chunk(2)
         loss = normalized_temperature_cross_entropy(a, b, recipe.temperature)
         optimizer.zero_grad()

@@ -143,6 +143,11 @@ def set_cudnn(flags: tuple[bool, bool]) -> None:
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = flags
 
 
+def packed(x: Tensor) -> Tensor:
+    """Lay out a batch in the way that networks are faster with: channels last for images."""
+    return x.contiguous(memory_format=torch.channels_last if x.dim() == 4 else torch.contiguous_format)
+
+
 @contextmanager
 def autocast(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """Run forward passes in `dtype` inside the block; weights, losses and optimisers stay float32."""
