@@ -4,8 +4,9 @@ Those that no package ships are read from the folder in the environment variable
 ``mnist.npz`` and ``svhn10k.npz`` with the arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test``, and ``celeba10k.npz``
 with ``jpeg_train`` and ``jpeg_test``, the bytes of all files one after another, ``ends_train`` and ``ends_test``, where each
 ends, and ``attr_train``, ``attr_test`` and ``attr_names``. ``fashion.npz`` has ``x`` and ``y``, all 70,000 images of
-Fashion-MNIST, ordered by class. ``optdigits.tra`` is the training file of UCI's "Optical recognition of handwritten digits",
-whose test file is scikit-learn's digits: 65 numbers a line, the last of them the class.
+Fashion-MNIST, ordered by class. ``letters.npz`` is what ``letters.py`` draws. ``optdigits.tra`` is the training file of UCI's
+"Optical recognition of handwritten digits", whose test file is scikit-learn's digits: 65 numbers a line, the last of them the
+class.
 """
 
 import os
@@ -17,10 +18,10 @@ import numpy as np
 from sklearn.datasets import load_digits, make_moons
 
 
-def file(name):
-    """Return the path of a file of the folder, or end with the reason why not."""
+def file(name, new=False):
+    """Return the path of a file of the folder, or end with the reason why not; unless it is to be made."""
     path = Path(os.environ.get("SKGANEM_DATA", ".data")) / name
-    if not path.exists():
+    if not (new or path.exists()):
         raise SystemExit(f"{path} does not exist; set SKGANEM_DATA to the folder of {name}.")
     return path
 
@@ -41,6 +42,12 @@ def fashion(part):
     data = archive("fashion")
     order = np.random.default_rng(0).permutation(70_000)[10_000 * part :][:10_000]
     return data["x"][order], data["y"][order].astype(int)
+
+
+def letters(seed):
+    """Return the letters A to J in 1000 typefaces, 28x28."""
+    x = archive("letters")["x"][:1000]
+    return x.reshape(-1, 28, 28), np.tile(np.arange(10), len(x))
 
 
 def svhn():
@@ -218,6 +225,7 @@ CLUSTERING = {
     "mnist-imbalanced": (mnist_imbalanced, 10),
     "fashion-10k": (fashion_10k, 10),
     "fashion-dev": (fashion_dev, 10),
+    "letters": (letters, 10),
     "svhn": (svhn_train, 10),
     "mnist-dev-imbalanced": (mnist_dev_imbalanced, 10),
     **{f"celeba-32/{attribute}": (celeba_32(attribute), 2) for attribute in ATTRIBUTES},
