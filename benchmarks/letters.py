@@ -23,8 +23,7 @@ NEEDED = set(map(ord, string.ascii_letters + string.digits + "é"))
 def families(folders):
     """Return the paths of fonts by their families' names."""
     found = {}
-    paths = {path.resolve() for folder in folders for path in Path(folder).rglob("*") if path.suffix.lower() in (".ttf", ".otf")}
-    for path in sorted(paths):
+    for path in sorted({path.resolve() for folder in folders for path in Path(folder).rglob("*.[oOtT][tT][fF]")}):
         try:
             with TTFont(path, lazy=True) as font:
                 if set(font.getBestCmap() or ()) >= NEEDED:
