@@ -44,9 +44,9 @@ def fashion(part):
     return data["x"][order], data["y"][order].astype(int)
 
 
-def letters(seed):
-    """Return the letters A to J in 1000 typefaces, 28x28."""
-    x = archive("letters")["x"][:1000]
+def typefaces(chosen):
+    """Return the letters A to J, 28x28, in the typefaces of a slice."""
+    x = archive("letters")["x"][chosen]
     return x.reshape(-1, 28, 28), np.tile(np.arange(10), len(x))
 
 
@@ -150,6 +150,11 @@ def mnist_imbalanced(seed, start=40_000):
 def mnist_dev_imbalanced(seed):
     """Return as many from the images 20,000 to 39,999: on them, defaults were chosen."""
     return mnist_imbalanced(seed, start=20_000)
+
+
+def letters(seed):
+    """Return these letters in 1000 typefaces."""
+    return typefaces(slice(1000))
 
 
 def svhn_train(seed):

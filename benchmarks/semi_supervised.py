@@ -10,7 +10,7 @@ import time
 import warnings
 
 import numpy as np
-from data import ATTRIBUTES, faces, fashion, mnist, named, svhn
+from data import ATTRIBUTES, faces, fashion, mnist, named, svhn, typefaces
 from report import append, machine, over_attributes, parsed, parser, peak_memory, read, table
 from rivals import CLASSIFIERS, TAKES_IMAGES
 from sklearn.datasets import load_digits
@@ -61,6 +61,12 @@ def fashion_100(draw):
     return X, hide(y, 10, np.random.default_rng(draw)), X_test, y_test
 
 
+def letters_100(draw):
+    """Return the letters A to J in 1000 typefaces with 10 labels of each, and those in all others to test on."""
+    (X, y), (X_test, y_test) = typefaces(slice(1000)), typefaces(slice(1000, None))
+    return X, hide(y, 10, np.random.default_rng(draw)), X_test, y_test
+
+
 def svhn_1000(draw):
     """Return the house numbers' digits with 100 labels of each, and those of other photographs to test on."""
     data = svhn()
@@ -87,6 +93,7 @@ DATA = {
     "fashion-100": fashion_100,
     "mnist-60k-100": mnist_with(10, 60_000),
     "mnist-60k-1000": mnist_with(100, 60_000),
+    "letters-100": letters_100,
     "svhn-1000": svhn_1000,
     **{f"celeba-100/{attribute}": celeba_100(attribute, 64) for attribute in ATTRIBUTES},
     **{f"celeba-32-100/{attribute}": celeba_100(attribute, 32) for attribute in ATTRIBUTES},

@@ -126,6 +126,7 @@ FEW_LABELS = (
         "digits, half of the images, 5 labels a class": ("digits",),
         "MNIST, 10,000 images, 10 labels a class": ("mnist-100",),
         "MNIST, 10,000 images, 100 labels a class": ("mnist-1000",),
+        "letters in 1000 typefaces, 10 labels a class": ("letters-100",),
         "house numbers in colour (SVHN), 8001 images, 100 labels a class": ("svhn-1000",),
     },
 )
