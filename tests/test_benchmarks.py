@@ -9,6 +9,7 @@ from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -130,3 +131,20 @@ def test_gpu_run(tmp_path):
     assert all(r["limit"] > r["images_per_second"] > 0 for r in throughput if "limit" in r)
     assert [r["k"] for r in records(tmp_path / "clustering.jsonl")] == [10, 20, 30]
     assert 0 <= records(tmp_path / "semi_supervised.jsonl")[0]["error"] <= 1
+
+
+def test_letters_are_drawn_once_in_each_typeface(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.setenv("SKGANEM_DATA", str(tmp_path))
+    letters, data = importlib.import_module("letters"), importlib.import_module("data")
+    letters.main([Path(matplotlib.get_data_path()) / "fonts"])
+    names = np.load(tmp_path / "letters.npz")["names"].tolist()
+    assert {"DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono"} <= set(names)
+    assert "DejaVu Sans Display" not in names  # which has no Latin letters
+    assert len(set(names)) == len(names)
+    X, y = data.typefaces(slice(None))
+    assert X.shape == (10 * len(names), 28, 28)
+    assert y.tolist() == list(range(10)) * len(names)
+    inked = [np.argwhere(image) for image in X]
+    assert {int((places.max(axis=0) - places.min(axis=0)).max()) + 1 for places in inked} <= {19, 20}
+    assert len(np.unique(X.reshape(len(names), -1), axis=0)) == len(names)
