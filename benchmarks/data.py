@@ -44,9 +44,9 @@ def fashion(part):
     return data["x"][order], data["y"][order].astype(int)
 
 
-def typefaces(chosen):
-    """Return the letters A to J, 28x28, in the typefaces of a slice."""
-    x = archive("letters")["x"][chosen]
+def typefaces(chosen, part=0):
+    """Return the letters A to J, 28x28, in the typefaces of a slice; or another part of what is drawn, see ``letters.py``."""
+    x = archive("letters")["x"][chosen, part]
     return x.reshape(-1, 28, 28), np.tile(np.arange(10), len(x))
 
 
@@ -157,6 +157,11 @@ def letters(seed):
     return typefaces(slice(1000))
 
 
+def letters_dev(part):
+    """Return a loader of others in these typefaces, for defaults to be chosen on."""
+    return lambda seed: typefaces(slice(1000), part)
+
+
 def svhn_train(seed):
     """Return the 8001 images of house numbers' digits."""
     data = svhn()
@@ -231,6 +236,7 @@ CLUSTERING = {
     "fashion-10k": (fashion_10k, 10),
     "fashion-dev": (fashion_dev, 10),
     "letters": (letters, 10),
+    **{f"letters-dev/{name}": (letters_dev(part), 10) for part, name in enumerate(("capitals", "lower-case", "numerals"), 1)},
     "svhn": (svhn_train, 10),
     "mnist-dev-imbalanced": (mnist_dev_imbalanced, 10),
     **{f"celeba-32/{attribute}": (celeba_32(attribute), 2) for attribute in ATTRIBUTES},
