@@ -18,10 +18,15 @@ import numpy as np
 from sklearn.datasets import load_digits, make_moons
 
 
-def file(name, new=False):
-    """Return the path of a file of the folder, or end with the reason why not; unless it is to be made."""
-    path = Path(os.environ.get("SKGANEM_DATA", ".data")) / name
-    if not (new or path.exists()):
+def place(name):
+    """Return the path of a file of the folder, which need not exist."""
+    return Path(os.environ.get("SKGANEM_DATA", ".data")) / name
+
+
+def file(name):
+    """Return the path of a file of the folder, or end with the reason why not."""
+    path = place(name)
+    if not path.exists():
         raise SystemExit(f"{path} does not exist; set SKGANEM_DATA to the folder of {name}.")
     return path
 
@@ -44,9 +49,9 @@ def fashion(part):
     return data["x"][order], data["y"][order].astype(int)
 
 
-def typefaces(chosen, part=0):
-    """Return the letters A to J, 28x28, in the typefaces of a slice; or another part of what is drawn, see ``letters.py``."""
-    x = archive("letters")["x"][chosen, part]
+def typefaces(part=0):
+    """Return the letters A to J, 28x28, in all typefaces, one by one; or another part of what is drawn, see ``letters.py``."""
+    x = archive("letters")["x"][:, part]
     return x.reshape(-1, 28, 28), np.tile(np.arange(10), len(x))
 
 
@@ -152,14 +157,9 @@ def mnist_dev_imbalanced(seed):
     return mnist_imbalanced(seed, start=20_000)
 
 
-def letters(seed):
-    """Return these letters in 1000 typefaces."""
-    return typefaces(slice(1000))
-
-
-def letters_dev(part):
-    """Return a loader of others in these typefaces, for defaults to be chosen on."""
-    return lambda seed: typefaces(slice(1000), part)
+def letters(part):
+    """Return a loader of these in 1000 typefaces; on all parts but 0, defaults may be chosen."""
+    return lambda seed: tuple(values[:10_000] for values in typefaces(part))
 
 
 def svhn_train(seed):
@@ -235,8 +235,8 @@ CLUSTERING = {
     "mnist-imbalanced": (mnist_imbalanced, 10),
     "fashion-10k": (fashion_10k, 10),
     "fashion-dev": (fashion_dev, 10),
-    "letters": (letters, 10),
-    **{f"letters-dev/{name}": (letters_dev(part), 10) for part, name in enumerate(("capitals", "lower-case", "numerals"), 1)},
+    "letters": (letters(0), 10),
+    **{f"letters-dev/{name}": (letters(part), 10) for part, name in enumerate(("capitals", "lower-case", "numerals"), 1)},
     "svhn": (svhn_train, 10),
     "mnist-dev-imbalanced": (mnist_dev_imbalanced, 10),
     **{f"celeba-32/{attribute}": (celeba_32(attribute), 2) for attribute in ATTRIBUTES},

@@ -142,7 +142,7 @@ def test_letters_are_drawn_once_in_each_typeface(monkeypatch, tmp_path):
     assert {"DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono"} <= set(names)
     assert "DejaVu Sans Display" not in names  # which has no Latin letters
     assert len(set(names)) == len(names)
-    X, y = data.typefaces(slice(None))
+    X, y = data.typefaces()
     assert X.shape == (10 * len(names), 28, 28)
     assert y.tolist() == list(range(10)) * len(names)
     inked = [np.argwhere(image) for image in X]
