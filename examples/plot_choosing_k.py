@@ -10,16 +10,18 @@ silhouette of the predicted clusters in a map in which groups that hardly overla
 # %%
 # Five groups
 # -----------
-# Two EM iterations are enough for a search; the number that was chosen is fitted again with all of them.
+# Two EM iterations are enough for a search; the number that was chosen is fitted again with all of them. The parts of the data
+# that are held out are drawn at random: of sorted data, others would lack whole groups.
 import matplotlib.pyplot as plt
 from sklearn.datasets import make_blobs
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold
 
 from skganem import GANEMClustering
 
 X, y = make_blobs(600, centers=5, cluster_std=0.7, random_state=3)
-search = GridSearchCV(GANEMClustering(max_iter=2, random_state=0), {"n_clusters": [2, 3, 4, 5, 6, 7, 8]}, cv=3, refit=False)
-search.fit(X)
+folds = KFold(3, shuffle=True, random_state=0)
+numbers = {"n_clusters": [2, 3, 4, 5, 6, 7, 8]}
+search = GridSearchCV(GANEMClustering(max_iter=2, random_state=0), numbers, cv=folds, refit=False).fit(X)
 print(f"best n_clusters: {search.best_params_['n_clusters']}")
 model = GANEMClustering(**search.best_params_, random_state=0).fit(X)
 

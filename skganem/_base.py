@@ -2,6 +2,7 @@
 
 import copy
 import os
+import time
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -81,8 +82,9 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         for start, (seed, checkpoint) in enumerate(zip(seeds, checkpoints, strict=True)):
             task = context.subcontext("init", max_subtasks=problem.recipe.max_iter)
             task.call_on_fit_task_begin(estimator=self, **shown)
+            tell = partial(self._tell, start, time.perf_counter())
             try:
-                solution = fit(problem, seed, self._reporter(start, task, shown), checkpoint, partial(self._tell, start))
+                solution = fit(problem, seed, self._reporter(tell, task, shown), checkpoint, tell)
             except KeyboardInterrupt:  # before its first iteration
                 if best is None:
                     raise
@@ -154,15 +156,14 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         paths = [folder / f"init_{start + 1}.safetensors" for start in range(len(seeds))]
         return seeds, [Checkpoint(path, self.checkpoint_every) for path in paths]
 
-    def _reporter(self, start, context, shown):
+    def _reporter(self, tell, context, shown):
         """Return the function that is called after each EM iteration: it tells the user, and the callbacks."""
 
         def report(training, w):
             last = training.history[-1]
-            self._tell(
-                start,
-                f"iteration {last['iteration']}: L_G {last['loss_g']:.3f}, L_D {last['loss_d']:.3f}, L_E {last['loss_e']:.3f}, "
-                f"labels changed {last['change']:.2%}, {last['seconds']:.1f} s",
+            tell(
+                f"EM iteration {last['iteration']} done: L_G {last['loss_g']:.3f}, L_D {last['loss_d']:.3f}, "
+                f"L_E {last['loss_e']:.3f}, labels changed {last['change']:.2%}"
             )
             task = context.subcontext("EM iteration").call_on_fit_task_begin(estimator=self, **shown)
             so_far = partial(self._attributes_so_far, training, w)
@@ -170,10 +171,10 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
 
         return report
 
-    def _tell(self, start, text):
-        """Print what a start is at, if `verbose`."""
+    def _tell(self, start, began, text):
+        """Print what a start is at, and how long after it began, if `verbose`."""
         if self.verbose:
-            print(f"[{type(self).__name__}] init {start + 1}, {text}", flush=True)
+            print(f"[{type(self).__name__}] init {start + 1}, {time.perf_counter() - began:.1f} s: {text}", flush=True)
 
     def _attributes_so_far(self, training, w):
         """Return the fitted attributes as if the fit had stopped at this iteration."""

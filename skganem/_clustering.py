@@ -59,19 +59,20 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
     augmentation : "auto", callable or None, default="auto"
         The small changes under which a sample keeps its cluster. "auto" leaves them to the recipe: that of the default one
         slightly rotates, shears, stretches, shifts and bends images, changes tint and contrast of those with 3 channels, and
-        moves rows towards their nearest neighbours; "paper" and "released" have none. An :class:`~skganem.ImageWarp` changes
+        moves rows towards their nearest neighbours; while features are learned, one encoder sees gray images with 0.37 to
+        2.7 times their contrast, too. "paper" and "released" have none. An :class:`~skganem.ImageWarp` changes
         images by other amounts; a callable ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they
         are; no features of images are then learned, and they cluster by their pixels.
     max_iter : int, default=None
         EM iterations at most. None takes the recipe's (10 in the default one, whose learning rates fall to nearly 0 over
         them: 5 are not the first half of 10).
     tol : float, default=None
-        Training ends when at most this share of the labels changes, twice in a row, and no cluster is empty. Iterations before
-        the E-net hears the generator (the first 4 by default) do not count. None takes the recipe's (1e-3 in the default
-        one); 0 never ends early.
+        Training ends when at most this share of the labels changes, twice in a row, and no cluster is empty. The first
+        iterations, in which the E-net does not hear the generator, do not count: with the default recipe, these are 4, so
+        that the 6th is the first that can be the last. None takes the recipe's (1e-3 in the default one); 0 never ends early.
     n_init : int, default=1
-        Number of restarts. The one with the highest `criterion_` is kept: its clusters are even, certain and stable. Whether
-        they are the classes, the criterion cannot see.
+        Number of restarts, each of which takes as long as a fit. The one with the highest `criterion_` is kept: its clusters
+        are even, certain and stable. Whether they are the classes, the criterion cannot see.
     batch_size : int, default=None
         Samples in a batch of the M-step. None takes the recipe's (64 in the default one).
     width : int, default=None
@@ -94,7 +95,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
     checkpoint_every : int, default=1
         EM iterations from one state kept to the next.
     verbose : int, default=0
-        1 prints what fit is at, and a line for each EM iteration.
+        1 prints what fit is at, with the seconds since it began, and a line for each EM iteration.
 
     Attributes
     ----------
@@ -277,7 +278,8 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         The score is the mean silhouette of the samples' predicted clusters, not between the samples themselves but in a
         diffusion map of their neighbour graph, where groups that overlap little are far apart. With an int as `random_state`
         and without restarts, nothing in it but the labels depends on `n_clusters`, so that
-        ``GridSearchCV(GANEMClustering(random_state=0), {"n_clusters": [...]})`` can choose it. (With `n_init` above 1, images
+        ``GridSearchCV(GANEMClustering(random_state=0), {"n_clusters": [...]})`` can choose it; sorted data need ``cv=KFold(3,
+        shuffle=True)``, since its own folds are not drawn at random. (With `n_init` above 1, images
         have the features of the start that was kept, which may be another one for each number.) It is no likelihood, which a
         GAN does not have; it compares models of the same data only; and where groups are long and thin, such as two moons, it
         favours cutting them into shorter pieces. It can't tell apart more than some hundred groups.

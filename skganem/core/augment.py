@@ -57,8 +57,8 @@ class ImageWarp:
     elastic : float
         Standard deviation of the displacement at the nodes of a 5x5 grid, as a part of half the image.
     contrast : float
-        Largest logarithm of the factor of the contrast to the border; not of images with 3 channels, and only for one of the
-        two networks by whose features images are near each other.
+        Largest logarithm of the factor by which contrast to the border is multiplied; of images that have not 3 channels, and
+        while features are learned, for one of the two encoders.
     colour : float
         Largest change of brightness, and of the logarithm of contrast, of images with 3 channels.
 
