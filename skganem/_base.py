@@ -115,7 +115,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
             self._scaling, self._networks = Scaling.of(X, shape), recipe.networks
         self._dtype = X.dtype
         source, dtype = Source(X, shape, self._scaling, device), resolve_precision(self.precision, device, shape)
-        problem = Problem(source, n_clusters, recipe, dtype, **details)
+        problem = Problem(source, int(n_clusters), recipe, dtype, **details)
         return self._continued(problem) if self._goes_on else problem
 
     def _continued(self, problem):

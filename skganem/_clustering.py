@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from sklearn.base import ClusterMixin, _fit_context
 from sklearn.metrics import silhouette_score
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted
 
@@ -51,7 +52,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         - "random": drawn from the simplex of probabilities;
         - "uniform": 1 / n_clusters, as in the paper. The networks' random initial weights alone tell clusters apart;
         - an array, whose rows sum to 1: of hard labels, ``numpy.eye(n_clusters)[labels]``;
-        - a callable ``(X, n_clusters, random_state) -> array``, to which images come as rows;
+        - a callable ``(X, n_clusters, random_state) -> array``, to which images come as rows, and a RandomState;
         - None: as the recipe says ("graph" in the default one).
     image_shape : tuple (height, width) or (height, width, channels), default=None
         The shape of the images that the rows of a 2-D `X` are. None takes rows for plain features, with a warning if they look
@@ -230,7 +231,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         """Return the user's own initial w as a tensor, or None."""
         if self.init is None or isinstance(self.init, str):
             return None
-        w = self.init(X, self.n_clusters, self.random_state) if callable(self.init) else self.init
+        w = self.init(X, self.n_clusters, check_random_state(self.random_state)) if callable(self.init) else self.init
         if np.ndim(w) == 1:
             raise ValueError("init must have a column for each cluster: of hard labels, numpy.eye(n_clusters)[labels].")
         w = check_array(w, dtype=np.float32, input_name="init")

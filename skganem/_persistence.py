@@ -53,7 +53,8 @@ def save(estimator, path):
     if type(estimator) not in estimators().values():
         raise TypeError(f"save is for {', '.join(estimators())}, got a {type(estimator).__name__}.")
     given, state = estimator.get_params(deep=False), estimator.__getstate__()
-    params = {name: value for name, value in given.items() if is_plain(value)}
+    own_networks = not is_plain(state["_networks"])  # of the recipe in fit, whatever it is now
+    params = {name: value for name, value in given.items() if is_plain(value) and not (own_networks and name == "recipe")}
     lost = sorted(set(given) - set(params) - {"random_state"})
     if lost:
         text = f"save writes plain values and arrays alone, so load is to be given: {', '.join(lost)}."
@@ -63,7 +64,7 @@ def save(estimator, path):
         warnings.warn(text, UserWarning, stacklevel=2)
     left = {*given, "_skl_callbacks", "_metadata_request"}
     fitted = {name: value for name, value in state.items() if name not in left}
-    fitted["_networks"] = fitted["_networks"] if is_plain(fitted["_networks"]) else None
+    fitted["_networks"] = None if own_networks else fitted["_networks"]
     about = {"skganem": skganem.__version__, "estimator": type(estimator).__name__}
     storage.write(path, KIND, {**about, "params": params, "fitted": fitted})
 

@@ -222,7 +222,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
                 n_clusters, labelled = len(classes), {"known": torch.from_numpy(known), "labels": torch.from_numpy(codes)}
             if len(X) < n_clusters:
                 raise ValueError(f"n_samples={len(X)} should be >= n_clusters={n_clusters}.")
-            self._train(X, n_clusters, n_components=self.n_components, **labelled)
+            self._train(X, n_clusters, n_components=int(self.n_components), **labelled)
         return self
 
     def _continued(self, problem):

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from skganem import Networks, Recipe
+from skganem import GANEMClustering, Networks, Recipe
 from skganem.core import e_step, em, initial, losses, m_step
 from skganem.core.augment import ImageWarp
 from skganem.core.data import Scaling, Source
 from skganem.core.fit import Problem, agreement, augmentation, fit, neighbour_graph
 from skganem.core.model import Layout, Model
-from skganem.core.runtime import frozen, resolve_precision
+from skganem.core.runtime import autocast, frozen, resolve_precision
 from skganem.core.training import Divergence, Training, rate_factor
 
 from .conftest import fast_recipe
@@ -342,6 +342,20 @@ def test_images_are_computed_in_bfloat16_where_the_processor_multiplies_in_it(mo
     assert resolve_precision("float32", CPU, (1, 8, 8)) == torch.float32
 
 
+def test_gradients_do_not_depend_on_the_autocast_of_other_threads():
+    torch.manual_seed(0)
+    net, x, y = nn.Linear(64, 64), torch.rand(32, 64), torch.rand(32, 64)
+
+    def gradient(meanwhile):
+        with autocast(CPU, torch.bfloat16):
+            first = net(x)
+            meanwhile()
+            loss = (first.float().square() + net(y).float().square()).mean()
+        return torch.autograd.grad(loss, net.weight)[0]
+
+    assert torch.equal(gradient(lambda: None), gradient(torch.clear_autocast_cache))
+
+
 def test_the_smallest_batches_of_labelled_images(digits):
     X, y = digits
     known = torch.arange(30)
@@ -628,6 +642,16 @@ def test_unknown_recipe_field_is_named():
 def test_a_recipe_refuses_what_would_not_work(change, message):
     with pytest.raises(ValueError, match=message):
         Recipe().but(**change)
+
+
+def test_numbers_of_a_grid_are_as_good_as_others(digits):
+    """Of NumPy's, a checkpoint would be refused, and torch takes them for no shape of an image."""
+    drawn = {"width": np.int64(4), "batch_size": np.int16(16), "tol": np.float64(0.5), "learning_rates": [np.float64(1)] * 3}
+    plain = {"width": 4, "batch_size": 16, "tol": 0.5, "learning_rates": (1.0, 1.0, 1.0)}
+    assert repr(Recipe().but(**drawn)) == repr(Recipe().but(**plain))
+    recipe = fast_recipe(max_iter=1, representation_steps=1)
+    model = GANEMClustering(np.int64(2), recipe=recipe, width=np.int64(4)).fit(digits[0])
+    assert type(model._model.layout.n_clusters) is int
 
 
 def test_a_rotation_is_one_of_pixels():

@@ -86,6 +86,10 @@ def test_what_holds_functions_is_asked_for_at_load(tmp_path):
     again = load(tmp_path / "own.safetensors", recipe=recipe)
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
     assert again.random_state is None
+    with pytest.warns(UserWarning, match="load is to be given: recipe"):  # though the networks of the next fit are plain
+        save(model.set_params(recipe="default"), tmp_path / "own.safetensors")
+    with pytest.raises(ValueError, match="does not hold the recipe"):
+        load(tmp_path / "own.safetensors")
 
 
 def test_parameters_and_classes_of_other_libraries(tmp_path):
@@ -436,6 +440,13 @@ class Softer:
         return x / self.by
 
 
+class Shown(Softer):
+    """One that is shown by a name."""
+
+    def __repr__(self):
+        return "Shown()"
+
+
 def test_functions_are_told_apart_by_what_they_do():
     def dividing(by):
         return lambda x, index, rng: x / by
@@ -463,7 +474,7 @@ def test_functions_are_told_apart_by_what_they_do():
     long = np.arange(5000)
     kinds = [
         softer, partial(softer, by=2), partial(softer, by=3), Softer(2), Softer(3), Softer(2).__call__, dividing(2),
-        dividing(3), lambda x, index, rng: x - 2,
+        Shown(2), Shown(3), dividing(3), lambda x, index, rng: x - 2,
         lambda x, index, rng: x in {"a", "b"}, Recipe(), Recipe(augmentation=dividing(2)),
         Recipe(networks=Networks(e_net=lambda shape, width: nn.Sequential(nn.Flatten(), nn.Dropout(0.1)))),
         Recipe(networks=Networks(e_net=lambda shape, width: nn.Sequential(nn.Flatten(), nn.Dropout(0.9)))),

@@ -162,9 +162,9 @@ def identity(value: Any, within: tuple[int, ...] = ()) -> str:
         return inner([kind, value.shape, *sp.find(value)])
     if hasattr(value, "to_numpy"):  # a data frame, whose repr is cut short
         return inner([kind, value.to_numpy()])
-    shown = repr(value)
+    shown, held = repr(value), getattr(value, "__dict__", {})
     address = " at 0x" in shown and not isinstance(value, (str, bytes))  # which is another one in another process
-    return inner([kind, getattr(value, "__dict__", {})]) if address or is_dataclass(value) else shown
+    return inner([kind, held]) if address or is_dataclass(value) or (held and callable(value)) else shown
 
 
 def contents(cell: CellType) -> Any:

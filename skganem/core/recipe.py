@@ -196,6 +196,13 @@ class Recipe:
             raise ValueError(f"learning_rates must be three numbers, of G, D and E, got {rates!r}.")
         if not isinstance(self.networks, Networks):
             raise ValueError(f"networks must be a Networks, got {self.networks!r}.")
+        # As plain numbers: NumPy's, of which grids are made, are not shown alike, and torch does not take them everywhere.
+        for name in LEAST:
+            object.__setattr__(self, name, int(getattr(self, name)))
+        for name in RANGES:
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, float(getattr(self, name)))
+        object.__setattr__(self, "learning_rates", tuple(float(rate) for rate in rates))
 
     @classmethod
     def paper(cls) -> Recipe:

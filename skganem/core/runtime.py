@@ -148,14 +148,13 @@ def packed(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last if x.dim() == 4 else torch.contiguous_format)
 
 
-@contextmanager
-def autocast(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Run forward passes in `dtype` inside the block; weights, losses and optimisers stay float32."""
-    try:
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            yield
-    finally:  # inside another autocast, torch would go on with copies of the weights as they were before the optimiser's step
-        torch.clear_autocast_cache()
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Run forward passes in `dtype` inside the block; weights, losses and optimisers stay float32.
+
+    Without torch's cache of the weights' copies: all threads share it and empty it for each other, and where a copy is used
+    twice, its gradients are added in `dtype`.
+    """
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32, cache_enabled=False)
 
 
 @contextmanager
