@@ -277,12 +277,13 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         """Tell how well the clusters fit data that was not seen: higher is better.
 
         The score is the mean silhouette of the samples' predicted clusters, not between the samples themselves but in a
-        diffusion map of their neighbour graph, where groups that overlap little are far apart. With an int as `random_state`
-        and without restarts, nothing in it but the labels depends on `n_clusters`, so that
-        ``GridSearchCV(GANEMClustering(random_state=0), {"n_clusters": [...]})`` can choose it; sorted data need ``cv=KFold(3,
-        shuffle=True)``, since its own folds are not drawn at random. (With `n_init` above 1, images
-        have the features of the start that was kept, which may be another one for each number.) It is no likelihood, which a
-        GAN does not have; it compares models of the same data only; and where groups are long and thin, such as two moons, it
+        diffusion map of their neighbour graph, where groups that overlap little are far apart. Neighbours of images are
+        those by features, if fit has learned any (with `init` "graph" and an augmentation), or else by pixels. With an int
+        as `random_state` and without restarts, nothing in it but the labels depends on `n_clusters`, so that
+        ``GridSearchCV(GANEMClustering(random_state=0), {"n_clusters": [...]})`` can choose it; sorted data need
+        ``cv=KFold(3, shuffle=True)``, since its own folds are not drawn at random. (With `n_init` above 1, images have the
+        features of the start that was kept, which may be another one for each number.) It is no likelihood, which a GAN
+        does not have; it compares models of the same data only; and where groups are long and thin, such as two moons, it
         favours cutting them into shorter pieces. It can't tell apart more than some hundred groups.
 
         Parameters
