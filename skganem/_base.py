@@ -189,7 +189,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         return {
             "_model": solution.model,
             "device_": str(solution.model.device),
-            "weights_": solution.model.phi.cpu().numpy(),
+            "weights_": solution.model.phi.cpu().numpy().copy(),
             "n_iter_": len(solution.history),
             "converged_": solution.end == "converged",
             "criterion_": solution.criterion,

@@ -5,6 +5,7 @@ from datetime import date
 from numbers import Integral, Number
 
 import numpy as np
+import torch
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
@@ -72,6 +73,8 @@ def refuse_wrapped(y, unlabeled):
 
 def as_column(y):
     """Return y as an array (n_samples,)."""
+    if isinstance(y, torch.Tensor):
+        y = y.detach().cpu().numpy()
     if not isinstance(getattr(y, "dtype", np.dtype(object)), np.dtype):  # pandas' own, whose NA would become NaN or an error
         y = np.asarray(y, dtype=object)
     return column_or_1d(y, warn=True)

@@ -4,6 +4,7 @@ from datetime import date, datetime
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from skganem import GANEMSemiSupervisedClassifier, GANEMTransformer, Recipe
 from skganem._labels import is_unlabeled, split_labels
@@ -162,6 +163,13 @@ def test_pandas_missing_labels(blobs):
     with pytest.raises(ValueError, match="set `unlabeled` to it"):
         fast(unlabeled=None).fit(X, labels)
     assert list(fast(unlabeled=pd.NA).fit(X, y).classes_) == [0, 1, 2]
+
+
+def test_labels_may_be_a_tensor_as_samples_may(blobs):
+    X, y = torch.tensor(blobs[0]), torch.tensor(blobs[1], dtype=torch.float32, requires_grad=True)
+    known, codes, classes = split_labels(X, torch.where(torch.arange(len(y)) < 60, y, -1), -1)
+    np.testing.assert_array_equal(known, np.arange(60))
+    np.testing.assert_array_equal(classes[codes], blobs[1][:60])
 
 
 def test_clusters_by_k_means_are_matched_with_the_labels(blobs):
