@@ -33,6 +33,16 @@ def test_the_readme_shows_what_was_measured(monkeypatch):
     assert changed != text == tables.readme(changed)
 
 
+def test_restarts_keep_the_run_with_the_highest_criterion(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    tables = importlib.import_module("tables")
+    base = {"method": "GAN-EM", "data": "letters", "k": 10, "gpu": None}
+    runs = [(0.3, 1.0), (0.1, 2.0), (0.2, 3.0)]
+    records = [{**base, "seed": i, "error": error, "criterion": criterion} for i, (error, criterion) in enumerate(runs)]
+    others = [{**records[0], "data": "mnist-200"}, {**records[0], "gpu": "H100"}, {**records[0], "method": "KMeans"}]
+    assert tables.restarts(records + others) == [("letters", 10, "20.00, 30.00", "16.67, 20.00", "20.00, 20.00", "")]
+
+
 def test_runs_of_a_former_default_are_marked(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     report, tables = importlib.import_module("report"), importlib.import_module("tables")
