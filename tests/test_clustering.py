@@ -113,7 +113,7 @@ def test_own_initial_w(blobs):
     assert clustering_error(y, model.labels_) < 0.05
     assert (model.labels_ == y).mean() > 0.9  # not only up to a permutation
     seen = []
-    fast(init=lambda X, k, rng: seen.append((X.shape, k)) or rng.dirichlet(np.ones(k), len(X))).fit(X)
+    fast(init=lambda X, k, rng: seen.append((X.shape, k)) or 0.8 * w + 0.2 * rng.dirichlet(np.ones(k), len(X))).fit(X)
     assert seen == [((150, 4), 3)]
     with pytest.raises(ValueError, match="column for each cluster"):
         fast(init=blobs[1]).fit(blobs[0])

@@ -6,6 +6,7 @@ import textwrap
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sklearn.datasets
 
@@ -36,9 +37,13 @@ def test_example(path, monkeypatch, tmp_path, capsys):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("page", ["README.rst", "docs/index.rst", "docs/tour.rst", "docs/user_guide.rst"])
-def test_code_of_the_documentation(page, monkeypatch):
+def test_code_of_the_documentation(page, monkeypatch, tmp_path):
     import matplotlib.pyplot as plt
 
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    for i in range(3):
+        plt.imsave(tmp_path / "pictures" / f"{i}.png", np.eye(30 + i))
     blocks = re.findall(r"code-block:: python\n\n((?:    .*\n|\n)+)", (ROOT / page).read_text())
     code = "\n".join(map(textwrap.dedent, blocks))
     if "set_callbacks" in code:
