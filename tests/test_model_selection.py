@@ -118,7 +118,8 @@ def test_calibration(blobs):
 
 
 def test_html_representation():
-    for estimator in (GANEMClustering(), GANEMTransformer(), GANEMSemiSupervisedClassifier()):
+    for kind in (GANEMClustering, GANEMTransformer, GANEMSemiSupervisedClassifier):
+        estimator = kind(random_state=0)
         html = estimator._repr_html_()
         assert type(estimator).__name__ in html
         assert "random_state" in html
