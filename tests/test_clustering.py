@@ -202,6 +202,7 @@ def test_scaling_is_measured_in_chunks(monkeypatch, shape):
     assert in_chunks.scale == pytest.approx(whole.scale)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(
     "X",
     [
@@ -219,6 +220,7 @@ def test_awkward_values_work(X):
     assert np.isfinite(model.sample(5)[0]).all()
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(("n", "k"), [(20, 1), (20, 2), (120, 50), (5, 5), (2, 1)])
 def test_any_number_of_clusters(n, k):
     X = np.random.default_rng(0).normal(size=(n, 3))
@@ -227,6 +229,7 @@ def test_any_number_of_clusters(n, k):
     assert set(model.labels_) <= set(range(k))
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_no_batch_has_a_single_row():
     X = np.random.default_rng(0).normal(size=(7, 3))
     assert fast(2, batch_size=2).fit(X).n_iter_ == 2
@@ -458,6 +461,7 @@ def test_weights_are_those_of_the_model_that_is_kept(blobs, monkeypatch):
     assert model.history_["phi"].shape == (0, 3)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_uniform_w_of_ones_own_is_as_good_as_the_recipes(blobs):
     X, _ = blobs
     own = fast(3, init=np.full((len(X), 3), 1 / 3)).fit(X)

@@ -11,6 +11,8 @@ from skganem.display import ClusterConfusionDisplay, EMHistoryDisplay, FeatureMa
 
 from .conftest import fast_recipe
 
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
 
 @pytest.fixture(autouse=True)
 def _close():

@@ -32,6 +32,7 @@ def test_numpydoc(name):
     assert problems == []
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("thing", PUBLIC, ids=lambda thing: thing.__name__)
 def test_examples_in_docstrings(thing):
     finder = doctest.DocTestFinder(recurse=False)

@@ -113,6 +113,7 @@ def test_values_that_float32_cannot_hold_have_no_answer(blobs, ask):
     assert model.weights_ is before
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_values_that_float32_cannot_hold_have_no_features(blobs):
     X, _ = blobs
     model = GANEMTransformer(2, n_clusters=3, recipe=fast_recipe(), random_state=0).fit(X)

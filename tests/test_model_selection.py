@@ -25,6 +25,7 @@ from .conftest import fast_recipe
 FAST = fast_recipe(min_e_steps=60)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_grid_search_finds_the_number_of_clusters():
     X, _ = make_blobs(600, centers=5, cluster_std=0.7, random_state=3)
     recipe = Recipe().but(max_iter=2, min_m_steps=3, max_m_steps=5, n_unheard=2, min_e_steps=60, width=16)
@@ -43,6 +44,7 @@ def test_score_prefers_the_truth():
     assert scores[0] > scores[1]
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_score_is_bounded_and_defined(blobs):
     X, _ = blobs
     assert GANEMClustering(1, recipe=FAST, random_state=0).fit(X).score(X) == 0

@@ -266,6 +266,7 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_an_ended_process_goes_on_to_the_same_end(case, tmp_path, monkeypatch):
     """Whatever call of the M-step, the E-step or the writing a process dies in, the next one ends as if it had not."""
     X, make = case

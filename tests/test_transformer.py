@@ -45,6 +45,7 @@ def test_set_output(blobs, output):
     assert type(frame).__module__.startswith(output)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_nan_may_be_the_marker(blobs, share):
     X, y = blobs
