@@ -61,7 +61,11 @@ def main():
         for data in named(arguments.data, CLUSTERING):
             for method in arguments.methods:
                 for seed in arguments.seeds:
-                    record = run(data, method, seed, arguments.clusters)
+                    try:
+                        record = run(data, method, seed, arguments.clusters)
+                    except ValueError as error:  # such as of a mixture of few samples; the others go on
+                        print(data, method, seed, error, flush=True)
+                        continue
                     append(arguments.out, record)
                     print(data, method, seed, f"{record[figure]:.4f}", f"{record['seconds']:.1f} s", flush=True)
     table(over_attributes(read(arguments.out), ("data", "k", "method")), ("data", "k", "method"), figure)

@@ -249,6 +249,11 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         -------
         self : object
             The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If there is no such device.
         """
         check_is_fitted(self)
         self._model = self._model.to(resolve_device(device))

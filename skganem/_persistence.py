@@ -30,6 +30,8 @@ def save(estimator, path):
     ------
     NotFittedError
         If the estimator is not fitted.
+    TypeError
+        If it is none of skganem's.
 
     See Also
     --------

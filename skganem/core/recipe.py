@@ -256,7 +256,7 @@ class Recipe:
         Raises
         ------
         ValueError
-            If there is no field of a name.
+            If there is no field of a name, or a value is not valid.
 
         Examples
         --------
