@@ -9,6 +9,9 @@ import torch
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
+#: False is no 0, and True no 1.
+BOOL = (bool, np.bool_)
+
 
 def split_labels(X, y, unlabeled):
     """Separate known classes from the marker of unknown ones.
@@ -41,7 +44,7 @@ def split_labels(X, y, unlabeled):
         raise ValueError("Input y contains NaN or None. If that stands for an unknown class, set `unlabeled` to it.")
     if labels.dtype == object and len({isinstance(label, str) for label in labels.tolist()}) == 1:
         labels = np.asarray(labels.tolist())  # the unknown ones alone made the array one of objects
-    check_classification_targets(labels)
+    check_classification_targets(np.tile(labels, 2))  # of labels that all differ, it would suspect a regression
     classes = unique_labels(labels)
     if not isinstance(unlabeled, str) and str(unlabeled) in classes.tolist():
         warnings.warn(
@@ -92,9 +95,9 @@ def is_unlabeled(y, unlabeled):
     """Tell which entries of y are the marker: a bool array (n_samples,)."""
     refuse_wrapped(y, unlabeled)
     if y.dtype == object:
-        return np.array([type(label) is not bool and _same(label, unlabeled) for label in y.tolist()], dtype=bool)
+        return np.array([_same(label, unlabeled) for label in y.tolist()], dtype=bool)
     none, kind = np.zeros(len(y), dtype=bool), y.dtype.kind
-    if isinstance(unlabeled, str) != (kind in "US"):
+    if isinstance(unlabeled, str) != (kind in "US") or isinstance(unlabeled, BOOL) != (kind == "b"):
         return none
     if is_missing(unlabeled):
         is_nan, is_nat = isinstance(unlabeled, (float, np.floating)), str(unlabeled) == "NaT"
@@ -110,7 +113,8 @@ def _same(label, unlabeled):
     try:
         if label != label and unlabeled != unlabeled:  # NaN
             return True
-        return isinstance(label, str) == isinstance(unlabeled, str) and bool(label == unlabeled)
+        alike = all(isinstance(label, kind) == isinstance(unlabeled, kind) for kind in (str, BOOL))
+        return alike and bool(label == unlabeled)
     except TypeError:  # pandas.NA, which can't be compared
         return False
 

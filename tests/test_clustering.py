@@ -192,6 +192,12 @@ def test_uint8_is_not_copied(monkeypatch, tmp_path, form):
     assert arrays[0].dtype == np.uint8
 
 
+def test_values_may_be_farther_apart_than_float32_reaches():
+    X = np.array([[3e38], [3e38], [-3e38]], dtype=np.float32)
+    source = Source(X, (1,), Scaling.of(X, (1,)), torch.device("cpu"))
+    np.testing.assert_allclose(source.batch(slice(None)).flatten(), [0.5**0.5, 0.5**0.5, -(2**0.5)], rtol=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(64,), (1, 8, 8)])
 def test_scaling_is_measured_in_chunks(monkeypatch, shape):
     X = np.random.default_rng(0).normal(np.arange(500)[:, None], 1, (500, 64))

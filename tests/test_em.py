@@ -446,6 +446,15 @@ def test_own_networks(digits):
     assert len(solution.history) == 2
 
 
+def test_own_networks_may_have_layers_of_three_dimensions(digits):
+    def body(shape, width):
+        return nn.Sequential(nn.Unflatten(1, (1, 1)), nn.Conv3d(1, 2, (1, 3, 3)), nn.Flatten(), nn.Tanh())
+
+    solution = solve(digits[0], shape=(1, 8, 8), networks=Networks(e_net=body))
+    assert solution.model.e_net.n_features == 72
+    assert len(solution.history) == 2
+
+
 @pytest.mark.parametrize("loss", ["likelihood", "normalized_likelihood", "non_saturating", "one_hot"])
 @pytest.mark.parametrize("discriminator_loss", ["all", "own"])
 def test_named_objectives(blobs, loss, discriminator_loss):

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+from contextlib import nullcontext
 from functools import cache, partial
 
 import joblib
@@ -418,6 +419,22 @@ def test_others_may_read_a_file_as_any_other(fitted, tmp_path):
     (tmp_path / "any").touch()
     save(fitted[1][0], tmp_path / "model")
     assert (tmp_path / "model").stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
+def test_a_link_stays_one_and_a_name_may_be_long(fitted, tmp_path):
+    long = tmp_path / ("m" * 250)
+    (tmp_path / "link").symlink_to(long)
+    save(fitted[1][0], tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert load(long).n_iter_ == fitted[1][0].n_iter_
+
+
+def test_a_checkpoint_of_a_fit_that_went_on_from_another_model_is_refused(tmp_path, blobs):
+    X = blobs[0]
+    for first, refused in ((X, nullcontext()), (50 * X + 1000, pytest.raises(ValueError, match="belongs to a fit of other"))):
+        model = GANEMClustering(1, recipe=fast_recipe(max_iter=1), random_state=0).fit(first)
+        with refused:
+            model.set_params(warm_start=True, checkpoint_dir=tmp_path).fit(X)
 
 
 def test_a_checkpoint_folder_may_be_a_path(tmp_path, blobs, recwarn):

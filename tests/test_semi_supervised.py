@@ -156,6 +156,21 @@ def test_a_date_may_be_the_marker(unit, marker):
     assert is_unlabeled(y, marker).tolist() == [False, True]
 
 
+@pytest.mark.parametrize("classes", [[0, 1, 2], ["a", "b", "c"], [True, "a"]])
+def test_false_may_be_the_marker_and_is_no_zero(classes):
+    y = np.array([False, *classes, False], dtype=object)
+    assert is_unlabeled(y, False).tolist() == [True] + [False] * len(classes) + [True]
+    assert not is_unlabeled(np.array([False, True]), 0).any()
+    assert not is_unlabeled(np.array([0, 1]), False).any()
+    assert is_unlabeled(np.array([False, True]), False).tolist() == [True, False]
+
+
+def test_one_label_of_each_of_many_classes_is_no_regression(recwarn):
+    y = np.array([*"abcdefghijklmnopqrstuvwxyz", *["?"] * 50])
+    assert len(split_labels(y, y, "?")[2]) == 26
+    assert not recwarn
+
+
 def test_pandas_missing_labels(blobs):
     X, y = blobs
     labels = pd.Series(y, dtype="Int64").where(y != 2, pd.NA)

@@ -24,6 +24,8 @@ SAME = ("uint8", "int8", "int16", "int32", "int64", "bool", "float16", "float32"
 KEPT = {name: np.dtype(name) for name in SAME} | {"uint16": np.dtype(np.int32), "uint32": np.dtype(np.int64)}
 #: Of whose values float32 holds only some.
 WIDE = (torch.float64, torch.int32, torch.int64)
+#: Spread of values above which the difference of two may be beyond float32.
+HUGE = 1e30
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class Source:
         return self._scaled(rows)
 
     def _scaled(self, rows: Tensor) -> Tensor:
-        if rows.dtype in WIDE:
+        if rows.dtype in WIDE or self.scaling.scale > HUGE:
             rows = (rows.double() - self._offset.to(rows.device)).div_(self.scaling.scale)
             return self._shaped(rows.float().to(self.device))  # in this order: MPS has no float64
         # From pinned memory, the copy to a GPU runs beside the training.

@@ -88,7 +88,8 @@ class Problem:
     def fingerprint(self) -> str:
         """Return a checksum of everything that a fit depends on, apart from its seed."""
         labels = [self.known, self.labels, *([] if self.w is None else [self.w])]
-        return fingerprint(self.source, self.layout, self.recipe, self.dtype, self.source.device.type, *labels)
+        begun = [] if self.model is None else [self.model.to_numpy(), self.source.scaling]
+        return fingerprint(self.source, self.layout, self.recipe, self.dtype, self.source.device.type, *labels, *begun)
 
 
 @dataclass

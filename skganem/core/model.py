@@ -93,8 +93,12 @@ class Model:
         """Move to a device, in place."""
         self.device, self.phi = device, self.phi.to(device)
         for module in self.parts().values():
-            # Channels-last convolutions are the faster ones on CPUs and GPUs alike.
-            module.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+            module.to(device).eval()
+            for parameter in module.parameters():
+                # Channels-last convolutions are the faster ones on CPUs and GPUs alike. (Of one channel, `contiguous` would
+                # leave the strides as they are, and other kernels would be used.)
+                if parameter.dim() == 4:
+                    parameter.data = parameter.data.to(memory_format=torch.channels_last)
         return self
 
     def noise(self, n: int, rng: torch.Generator) -> Tensor:

@@ -55,8 +55,8 @@ def write(path: str | os.PathLike[str], kind: str, value: Any) -> None:
     text = json.dumps(encode(value, arrays))
     head = {"format": "skganem", "version": str(VERSION), "kind": kind, "value": text}
     data = save(arrays, {**head, "digest": digest(head, arrays)})
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")  # not by tempfile: only its owner could read it
+    path = Path(path).resolve()  # a link stays one
+    temporary = path.with_name(f"{uuid.uuid4().hex}.part")  # not by tempfile: only its owner could read it
     try:
         with temporary.open("xb") as file:
             file.write(data)
