@@ -2,8 +2,8 @@
 
     SKGANEM_DATA=/path/to/data python benchmarks/ablation.py --data mnist-dev-3000 --seeds 3
 
-Each line has all changes above it. To compare settings, not amounts of training, every line but the last has networks of the
-default's width, 12 EM iterations and 300 batches in a round of the E-step.
+Each line has all changes above it. To compare settings more than amounts of training, every line but the last has networks of
+the default's width, 12 EM iterations and 300 batches in a round of the E-step.
 """
 
 from clustering import CLUSTERING, run
