@@ -15,7 +15,8 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
 
     Each class is a cluster of :class:`GANEMClustering`'s model. The labelled samples' soft labels w are their classes, in
     the M-step as in the E-step. The initial w of the others come from the labelled samples through the graph of nearest
-    neighbours; where labels that are held out are not found again through it, w is uniform at first.
+    neighbours; where labels that are held out are not found again through it, w is uniform at first, and rows are not mixed
+    with their neighbours.
 
     Read more in the :ref:`user guide <semi_supervised>`.
 
@@ -39,10 +40,11 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
     augmentation : "auto", callable or None, default="auto"
         The small changes under which a sample keeps its cluster. "auto" leaves them to the recipe: that of the default one
         slightly rotates, shears, stretches, shifts and bends images, changes tint and contrast of those with 3 channels, and
-        moves rows towards their nearest neighbours; while features are learned, one encoder sees gray images with 0.37 to
-        2.7 times their contrast, too. "paper" and "released" have none. An :class:`~skganem.ImageWarp` changes
-        images by other amounts; a callable ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they
-        are; no features of images are then learned, and they cluster by their pixels.
+        moves rows towards their nearest neighbours, unless labels show that these are of other classes as often; while
+        features are learned, one encoder sees gray images with 0.37 to 2.7 times their contrast, too. "paper" and
+        "released" have none. An :class:`~skganem.ImageWarp` changes images by other amounts; a callable
+        ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they are; no features of images are then
+        learned, and they cluster by their pixels.
     max_iter : int, default=None
         EM iterations at most. None takes the recipe's (10 in the default one, whose learning rates fall to nearly 0 over
         them: 5 are not the first half of 10).

@@ -12,10 +12,13 @@ from skganem.core import initial, neighbours
 from skganem.core.augment import ImageWarp
 from skganem.core.data import Scaling, Source
 from skganem.core.e_step import certainty
+from skganem.core.fit import Problem, augmentation, begin
 from skganem.core.graph import affinity
 from skganem.core.model import Layout, Model, blurred
 from skganem.core.networks import DEFAULT_NETWORKS
 from skganem.core.representation import learn_features
+
+from .conftest import fast_recipe
 
 CPU = torch.device("cpu")
 
@@ -58,7 +61,7 @@ def test_few_rows_that_differ(sizes, copies):
 def test_labels_of_few_rows_spread_along_shapes(n):
     X, y = make_moons(n, noise=0.05, random_state=0)
     known = torch.tensor([int(np.flatnonzero(y == i)[0]) for i in range(2)])
-    w = initial.from_labels(graph_of(X, n_neighbors=15), known, torch.tensor([0, 1]), 2)
+    w = initial.propagated(graph_of(X, n_neighbors=15), known, torch.tensor([0, 1]), 2)
     assert (w.argmax(1).numpy() == y).all()
 
 
@@ -117,9 +120,8 @@ def test_labels_spread_where_they_foretell_those_held_out():
     X, y = rings()
     graph, problem = graph_of(X), (*a_few(y, 20), 2)
     assert initial.skill(graph, *problem) > 0.6
-    w = initial.from_labels(graph, *problem)
-    assert (w.argmax(1).numpy() == y).mean() > 0.95
-    torch.testing.assert_close(w, initial.propagated(graph, *problem), rtol=0, atol=0)
+    assert initial.tells_classes(graph, *problem)
+    assert (initial.propagated(graph, *problem).argmax(1).numpy() == y).mean() > 0.95
 
 
 @pytest.mark.parametrize("size", [10_000, 300])
@@ -127,7 +129,7 @@ def test_labels_do_not_spread_where_neighbours_are_of_another_class(size):
     X, y = directions()
     graph, problem = graph_of(X, size), (*a_few(y, 20), 2)
     assert -0.1 < initial.skill(graph, *problem) < 0.15
-    torch.testing.assert_close(initial.from_labels(graph, *problem), torch.full((600, 2), 0.5))
+    assert not initial.tells_classes(graph, *problem)
 
 
 def test_skill_is_zero_at_chance_for_any_number_of_classes():
@@ -136,11 +138,40 @@ def test_skill_is_zero_at_chance_for_any_number_of_classes():
     assert abs(initial.skill(graph_of(X), *a_few(y, 20), 6)) < 0.1
 
 
+@pytest.mark.parametrize(("per_class", "parts"), [(20, 5), (400, 4), (2000, 1)])
+def test_parts_of_the_labels_are_held_out_until_enough_is_known(per_class, parts, monkeypatch):
+    X, y = make_circles(4000, factor=0.5, noise=0.03, random_state=0)
+    held, propagated = [], initial.propagated
+    monkeypatch.setattr(initial, "propagated", lambda *a: held.append(2 * per_class - len(a[1])) or propagated(*a))
+    assert initial.skill(graph_of(X), *a_few(y, per_class), 2) > 0.8
+    assert held == [2 * per_class // 5] * parts
+
+
 def test_one_label_of_a_class_is_enough():
     X, y = rings()
     graph, problem = graph_of(X), (*a_few(y, 1), 2)
     assert initial.skill(graph, *problem) == 1
-    torch.testing.assert_close(initial.from_labels(graph, *problem), initial.propagated(graph, *problem), rtol=0, atol=0)
+    assert initial.tells_classes(graph, *problem)
+
+
+def test_without_labels_or_a_second_class_the_graph_is_used():
+    X = directions()[0]
+    none = torch.tensor([], dtype=torch.long)
+    assert initial.tells_classes(graph_of(X), none, none, 2)
+    assert initial.tells_classes(graph_of(X), torch.arange(9), torch.zeros(9, dtype=torch.long), 1)
+
+
+@pytest.mark.parametrize(("make", "used"), [(rings, True), (directions, False)])
+@pytest.mark.parametrize("per_class", [20, None])
+def test_rows_are_mixed_with_neighbours_where_these_are_of_the_same_class(make, used, per_class):
+    X, y = make()
+    known, labels = (torch.arange(600), torch.from_numpy(y)) if per_class is None else a_few(y, per_class)
+    source = Source(X, X.shape[1:], Scaling.of(X, X.shape[1:]), CPU)
+    problem = Problem(source, 2, fast_recipe(), torch.float32, known=known, labels=labels)
+    model = Model(problem.layout, problem.recipe.networks, 0, source.device)
+    w, near = begin(problem, model, torch.Generator().manual_seed(0), 0, lambda text: None)
+    assert (augmentation(problem, near) is not None) == used
+    assert (float(certainty(w).max()) > 0.5) == (used and per_class is not None)  # known labels are put in later
 
 
 def test_links_between_rows_are_weighed_by_embeddings():

@@ -77,13 +77,15 @@ class Problem:
 
     @property
     def mixes_rows(self) -> bool:
-        """Whether the augmentation mixes rows with their neighbours."""
+        """Whether the augmentation mixes rows with their neighbours, where labels say nothing against it."""
         return self.recipe.augmentation == "auto" and not is_image(self.source.shape)
 
     @property
     def change(self) -> Augmentation | None:
-        """The changes of an image by which encoders learn."""
-        return ImageWarp() if isinstance(self.recipe.augmentation, str) else self.recipe.augmentation
+        """The changes of a sample that need no neighbours; of an image, encoders learn by them."""
+        if isinstance(self.recipe.augmentation, str):
+            return ImageWarp() if is_image(self.source.shape) else None
+        return self.recipe.augmentation
 
     def fingerprint(self) -> str:
         """Return a checksum of everything that a fit depends on, apart from its seed."""
@@ -173,8 +175,10 @@ def fit(
 def begin(
     problem: Problem, model: Model, rng: torch.Generator, seed: int, tell: Callable[[str], None]
 ) -> tuple[Tensor, Tensor | None]:
-    """Make the initial w (Algorithm 1, line 1), and find each row's neighbours where the augmentation needs them."""
+    """Make the initial w (Algorithm 1, line 1), and find each row's neighbours where the augmentation mixes it with them."""
     graph = neighbour_graph(problem, model, rng, tell) if problem.from_graph or problem.mixes_rows else None
+    if graph is not None and not initial.tells_classes(graph, problem.known, problem.labels, problem.n_clusters):
+        graph = None
     neighbours = graph.of_all if graph is not None and problem.mixes_rows else None
     return initial_w(problem, graph, rng, seed, tell) if problem.w is None else problem.w, neighbours
 
@@ -197,7 +201,7 @@ def initial_w(
     if graph is not None and problem.from_graph:
         tell("initial labels from the graph")
         if len(problem.known):
-            return initial.from_labels(graph, problem.known, problem.labels, n_clusters)
+            return initial.propagated(graph, problem.known, problem.labels, n_clusters)
         return initial.partitioned(graph, n_clusters, seed)
     if recipe.init == "kmeans":
         w = initial.kmeans_w(source, n_clusters, recipe.graph_size, seed, rng)

@@ -3,8 +3,8 @@
 With uniform w only the networks' random weights break the symmetry between the K clusters, and the seed decides what is
 found. The default, "graph", starts from the data instead: samples and their nearest neighbours form a graph
 (`core.neighbours`), which is cut into K parts (of images, such as fit their features, too), or through which
-known labels spread. Where known labels show that the graph says hardly anything of the classes, w is uniform after all
-(`from_labels`).
+known labels spread (`propagated`). Where known labels show that the graph says hardly anything of the classes, it is not used:
+w is uniform after all, and a row's neighbours are no copies of it (`tells_classes`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from skganem.core.neighbours import NeighbourGraph, choose
 
 #: Parts into which known labels are divided to tell how well the others foretell them.
 FOLDS = 5
-#: Least `skill` of the graph for labels to spread through it.
+#: No further part is foretold once there are as many labels: the mean w of their classes is known to 0.02 or better.
+ENOUGH = 500
+#: Least `skill` of the graph for it to be used.
 SKILL = 0.2
 
 
@@ -70,20 +72,19 @@ def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int) -> 
     return propagated(neighbour_graph, neighbour_graph.members[placed], labels[placed], n_clusters, centrality[placed])
 
 
-def from_labels(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clusters: int) -> Tensor:
-    """Initial w from known labels: spread through the graph, or uniform where the graph says hardly anything of the classes.
+def tells_classes(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clusters: int) -> bool:
+    """Whether the graph says enough of the classes to be used; without labels, or a second class, there is no telling.
 
-    Where samples of a class are not each other's neighbours, as faces with glasses are not, what spreads is wrong more often
-    than not, and the E-net unlearns it more slowly than it learns from the labelled samples alone.
+    Where samples of a class are not each other's neighbours, as faces with glasses are not, labels that spread are wrong more
+    often than not, and the E-net unlearns them more slowly than it learns from the labelled samples alone. Nor is what lies
+    between a row and its neighbour of the row's class.
 
     Parameters
     ----------
     neighbour_graph, known, labels, n_clusters
         As `propagated` has them.
     """
-    if skill(neighbour_graph, known, labels, n_clusters) < SKILL:
-        return torch.full((len(neighbour_graph.of_all), n_clusters), 1 / n_clusters)
-    return propagated(neighbour_graph, known, labels, n_clusters)
+    return not len(known) or n_clusters == 1 or skill(neighbour_graph, known, labels, n_clusters) >= SKILL
 
 
 def skill(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clusters: int) -> float:
@@ -103,6 +104,8 @@ def skill(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clus
     for held in (fold == i for i in range(FOLDS) if (fold == i).any()):
         w = propagated(neighbour_graph, known[~held], labels[~held], n_clusters)
         foretold.append(w[known[held], labels[held]])
+        if sum(map(len, foretold)) >= ENOUGH:
+            break
     if not foretold:
         return 1.0
     return (float(torch.cat(foretold).mean()) - 1 / n_clusters) / (1 - 1 / n_clusters)
