@@ -64,6 +64,7 @@ def state_of(training: Training, w: Tensor, neighbours: Tensor | None) -> dict[s
         "iteration": training.iteration,
         "history": training.history,
         "stopped": training.stopped,
+        "informed": training.informed,
         "w": w,
         "neighbours": neighbours,
     }
@@ -77,7 +78,8 @@ def restore(training: Training, state: dict[str, Any]) -> Tensor:
     training.rng.set_state(state["rng"])
     for stream in streams(training.model.device):
         set_stream(stream, state["streams"][stream.type])
-    training.iteration, training.history, training.stopped = state["iteration"], state["history"], state["stopped"]
+    for name in ("iteration", "history", "stopped", "informed"):
+        setattr(training, name, state[name])
     w: Tensor = state["w"].to(training.model.device)
     return w
 

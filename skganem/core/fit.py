@@ -63,13 +63,6 @@ class Problem:
         return Layout(self.source.shape, self.n_clusters, self.recipe.n_noise, self.recipe.width, self.n_components)
 
     @property
-    def informed(self) -> bool:
-        """Whether the initial w says anything of the samples."""
-        if self.w is not None:
-            return bool((certainty(self.w) > 1e-3).any())
-        return self.recipe.init in ("graph", "kmeans")
-
-    @property
     def from_graph(self) -> bool:
         """Whether the initial w comes from the neighbour graph. A single cluster, or labels that are all known, need none."""
         unknown = self.w is None and self.n_clusters > 1 and len(self.known) < len(self.source)
@@ -79,6 +72,13 @@ class Problem:
     def mixes_rows(self) -> bool:
         """Whether the augmentation mixes rows with their neighbours, where labels say nothing against it."""
         return self.recipe.augmentation == "auto" and not is_image(self.source.shape)
+
+    def informed_by(self, w: Tensor) -> bool:
+        """Whether the initial w (n, K) says anything of the samples without a label; if there are none, labels say it all."""
+        unknown = torch.ones(len(w), dtype=torch.bool, device=w.device)
+        unknown[self.known] = False
+        drawn = self.w is None and self.recipe.init == "random"
+        return not unknown.any() or (not drawn and bool((certainty(w[unknown]) > 1e-3).any()))
 
     @property
     def change(self) -> Augmentation | None:
@@ -143,8 +143,12 @@ def fit(
         w, neighbours = begin(problem, model, rng, seeds[2], tell) if state is None else (state["w"], state["neighbours"])
         augment = augmentation(problem, neighbours)
         known = (problem.known, problem.labels)
-        training = Training(model, source, recipe, rng, problem.dtype, augment, *known, problem.informed)
-        w = w.to(source.device) if state is None else restore(training, state)
+        training = Training(model, source, recipe, rng, problem.dtype, augment, *known)
+        if state is None:
+            w = w.to(source.device)
+            training.informed = problem.informed_by(w)
+        else:
+            w = restore(training, state)
 
         def report(training: Training, w: Tensor) -> bool:
             training.stopped = on_iteration(training, w) if on_iteration else False  # for the checkpoint to know

@@ -38,6 +38,7 @@ RANGES = {
     "tol": (0, 1), "e_tol": (0, 1), "e_tol_rows": (0, 1), "e_epsilon": (0, 1), "clip": (TINY, INF),
     "decay": (TINY, INF), "sharpening": (TINY, 16), "representation_rate": (TINY, INF), "temperature": (TINY, INF),
     "r1_gamma": (0, INF), "e_averaging": (0, 1), "e_strength": (0, INF), "generated": (0, INF), "consistency": (0, INF),
+    "mixing": (0, 0.5),
 }  # fmt: skip
 OPTIONAL = ("decay", "e_epsilon", "lipschitz", "augmentation")
 #: Choices that are a name, and nothing else.
@@ -108,13 +109,17 @@ class Recipe:
     weigh_generated : bool
         Weigh each generated sample of that term by the discriminator's opinion of it, 2 D_c.
     n_unheard : int
-        E-steps at the beginning without that term, while the generator has not yet learned. Where w says nothing at first
-        (`init` "random" or "uniform") or `consistency` is 0, they have it, too.
+        E-steps at the beginning without that term, while the generator has not yet learned. Where nothing else teaches the
+        E-net, they have it, too: `consistency` is 0, or w says nothing at first (`init` "random" or "uniform") and no labels
+        are known.
     consistency : float
         Weight of the E-step's term on real samples, CE{E(x'), w(x)} with x' a changed x and w the previous E-step's.
     sharpening : float
         The power to which w is raised in that term; 1 leaves w as it is. Generated samples then weigh w_c to the power
         `sharpening` - 1, by the E-net before the E-step.
+    mixing : float
+        Where labels are known, and the initial w says nothing of the other images: the largest share, of 0.5 at most, of
+        another image that is mixed into each in the E-step (mixup). 0 mixes none. Rows are not mixed: they lose by it.
     e_epsilon : float or None
         Instead of labels in every batch: at the end of an E-step, train the E-net on the labelled samples until its error
         on them is at most this (Section 5.3). None mixes labelled samples into every batch.
@@ -162,6 +167,7 @@ class Recipe:
     n_unheard: int = 4
     consistency: float = 1.0
     sharpening: float = 2.0
+    mixing: float = 0.5
     e_epsilon: float | None = None
     representation_steps: int = 400
     representation_batch_size: int = 256
@@ -219,8 +225,8 @@ class Recipe:
             max_e_steps=1000, batch_size=64, e_batch_size=256, width=64, generator_loss="likelihood",
             discriminator_loss="all", lipschitz="clip", optimizer="rmsprop", learning_rates=(2e-4, 2e-4, 2e-4), decay=0.98,
             init="uniform", augmentation=None,
-            weigh_generated=False, n_unheard=0, consistency=0.0, sharpening=1.0, e_epsilon=0.0,
-            e_averaging=0.0, networks=PAPER_NETWORKS,
+            weigh_generated=False, n_unheard=0, consistency=0.0, sharpening=1.0, mixing=0.0,
+            e_epsilon=0.0, e_averaging=0.0, networks=PAPER_NETWORKS,
         )  # fmt: skip
 
     @classmethod
