@@ -9,17 +9,14 @@ RESULTS = Path(__file__).parent / "results"
 #: Data on which defaults were chosen, and trials: their figures belong in no table of results.
 LEFT_OUT = ("mnist-dev", "letters-dev", "digits-few")
 #: Methods that are made of the default's networks; commits with the present ones, all since they were changed; those of them
-#: that part images without labels as is done now; those whose E-steps are as long as now; and those that mix images where
-#: labels alone tell the classes at first. Data that are no images, all data of so few samples that E-steps were as long
-#: before, and those with few labels that are mixed.
+#: that part images without labels as is done now; and those whose E-steps are as long as now. Data that are no images, and all
+#: data of so few samples that E-steps were as long before.
 OURS = ("GAN-EM", "SimCLR", "supervised network")
-MIXED = {"c1eb26e"}
-LENGTHENED = set("071bdc0 39e9216 e5ba3ad d8022a3 2e6ce4b 6cce48c 0fcb155 dff7b67 5cd44ce 527ad99 1f0415a".split()) | MIXED
+LENGTHENED = set("071bdc0 39e9216 e5ba3ad d8022a3 2e6ce4b 6cce48c 0fcb155 dff7b67 5cd44ce 527ad99 1f0415a".split())
 PARTED = {"dd07960", "6bdc3ee", "e9d9d08"} | LENGTHENED
 PRESENT = {"85651dc", "5388b5a", "f4e0795", "d435d15", "419c9e7"} | PARTED
 ROWS = ("digits-rows", "optdigits-rows", "moons")
 FEW = ("digits", "optdigits", "mnist-200", *ROWS)
-MIXES = ("svhn-1000", "celeba-100", "celeba-32-100")
 #: Data of the same samples for each seed: fits of several seeds are what restarts in one fit would be.
 SAME = ("mnist-10k", "mnist-60k", "fashion-10k", "letters", "digits", "digits-rows", "optdigits", "optdigits-rows")
 RESTARTS = (1, 2, 3, 5)
@@ -28,12 +25,10 @@ RESTARTS = (1, 2, 3, 5)
 def age(record):
     """Return 0, or 1 or 2 if a record, or one of those whose mean it is, is of our networks as they were once.
 
-    It is 1 if images without labels were parted in another way, E-steps were of another length, or images were not mixed that
-    are now, but all else was the same.
+    It is 1 if images without labels were parted in another way, or E-steps were of another length, but all else was the same.
     """
     commits = record.get("commits", {record.get("commit")})
-    mixes = record["method"].startswith("GAN-EM") and record["data"].startswith(MIXES)
-    if not record["method"].startswith(OURS) or commits <= (MIXED if mixes else LENGTHENED):
+    if not record["method"].startswith(OURS) or commits <= LENGTHENED:
         return 0
     if not commits <= PRESENT:
         return 2

@@ -84,26 +84,6 @@ def test_a_change_dates_the_runs_that_it_concerns(monkeypatch, method, data, clu
     assert tables.age({**record, "commit": "old"}) == 2
 
 
-@pytest.mark.parametrize(
-    ("method", "data", "clusters", "dated"),
-    [
-        ("GAN-EM", "svhn-1000", {}, True),
-        ("GAN-EM", "celeba-32-100/Smiling", {}, True),
-        ("supervised network", "svhn-1000", {}, False),
-        ("GAN-EM", "mnist-100", {}, False),  # whose labels spread
-        ("GAN-EM", "svhn", {"k": 10}, False),
-    ],
-)
-def test_runs_are_dated_whose_images_were_not_mixed_but_are_now(monkeypatch, method, data, clusters, dated):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    tables = importlib.import_module("tables")
-    for name, commits in (("PRESENT", "old new"), ("PARTED", "old new"), ("LENGTHENED", "old new"), ("MIXED", "new")):
-        monkeypatch.setattr(tables, name, set(commits.split()))
-    record = {"method": method, "data": data, **clusters}
-    assert tables.age({**record, "commit": "old"}) == dated
-    assert tables.age({**record, "commit": "new"}) == 0
-
-
 def test_of_two_machines_the_present_default_counts_then_the_runs_then_the_cpu(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     tables = importlib.import_module("tables")
@@ -129,14 +109,14 @@ def test_of_two_machines_the_present_default_counts_then_the_runs_then_the_cpu(m
 
 
 def test_the_ablation_leads_to_the_default(monkeypatch):
-    """Each line changes what it names, and the last one only for how long and how fast to train, and what labels do."""
+    """Each line changes what it names, and the last one only for how long and how fast to train."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     ablation = importlib.import_module("ablation")
     recipes = list(ablation.recipes().values())
     changed = [{f.name for f in fields(a) if getattr(a, f.name) != getattr(b, f.name)} for a, b in pairwise(recipes[1:])]
     assert changed[:-1] == [set(change) for change in ablation.CHANGES.values()]
     steps = {"max_iter", "tol", "m_epochs", "min_m_steps", "max_m_steps", "e_epochs", "min_e_steps"}
-    assert changed[-1] == steps | {"batch_size", "e_batch_size", "learning_rates", "decay", "e_epsilon", "mixing"}
+    assert changed[-1] == steps | {"batch_size", "e_batch_size", "learning_rates", "decay", "e_epsilon"}
 
 
 @pytest.mark.parametrize("shape", [(60, 8, 8), (60, 8, 8, 3)])

@@ -198,7 +198,7 @@ def test_labelled_samples_are_in_every_batch_in_the_proportions_phi(blobs, monke
 
 def test_mixed_samples_are_wanted_to_be_what_they_are_made_of(blobs):
     """Samples of each part are all alike, so that a mixed one shows the shares in it; a part counts by its mean."""
-    training = training_of(np.zeros((4, 4)), shape=(1, 2, 2))
+    training = training_of(np.zeros((4, 4)), shape=(1, 2, 2), mixing=0.5)
     training.informed, training.known = False, torch.tensor([0])
     real = torch.zeros(600, 1, 2, 2), one_hot([0] * 600, 3), torch.full((600,), 0.5)
     labelled = torch.ones(300, 1, 2, 2), one_hot([2] * 300, 3), torch.ones(300)
@@ -215,7 +215,7 @@ def test_mixed_samples_are_wanted_to_be_what_they_are_made_of(blobs):
 
 def test_the_loss_of_mixed_samples_is_that_of_the_others_where_all_are_alike():
     shape = (1, 8, 8)
-    training = training_of(np.random.default_rng(0).normal(size=(20, 64)), shape=shape)
+    training = training_of(np.random.default_rng(0).normal(size=(20, 64)), shape=shape, mixing=0.5)
     x = training.source.batch(torch.tensor([0]))
     parts = [(x.expand(2000, *shape), one_hot([i] * 2000, 3), torch.full((2000,), i + 1.0)) for i in range(2)]
     training.model.e_net.eval()
@@ -247,7 +247,8 @@ def test_images_are_mixed_where_labels_alone_tell_the_classes(digits, labels, ch
     order = np.random.default_rng(0).permutation(len(y))
     known = torch.from_numpy(order[: {"none": 0, "all": len(y)}.get(labels, 100)])
     told = torch.from_numpy(y)[known if "random" not in labels else known.flip(0)]
-    fit(Problem(source_of(X, shape), 10, fast_recipe(**changes), torch.float32, known=known, labels=told), 0)
+    recipe = fast_recipe(**{"mixing": 0.5, **changes})
+    fit(Problem(source_of(X, shape), 10, recipe, torch.float32, known=known, labels=told), 0)
     assert bool(calls) == mixes
 
 

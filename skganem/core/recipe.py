@@ -119,7 +119,7 @@ class Recipe:
         `sharpening` - 1, by the E-net before the E-step.
     mixing : float
         Where labels are known, and the initial w says nothing of the other images: the largest share, of 0.5 at most, of
-        another image that is mixed into each in the E-step (mixup). 0 mixes none. Rows are not mixed: they lose by it.
+        another image that is mixed into each in the E-step (mixup); 0 mixes none. Rows are never mixed: they lose by it.
     e_epsilon : float or None
         Instead of labels in every batch: at the end of an E-step, train the E-net on the labelled samples until its error
         on them is at most this (Section 5.3). None mixes labelled samples into every batch.
@@ -167,7 +167,7 @@ class Recipe:
     n_unheard: int = 4
     consistency: float = 1.0
     sharpening: float = 2.0
-    mixing: float = 0.5
+    mixing: float = 0.0
     e_epsilon: float | None = None
     representation_steps: int = 400
     representation_batch_size: int = 256
@@ -225,8 +225,8 @@ class Recipe:
             max_e_steps=1000, batch_size=64, e_batch_size=256, width=64, generator_loss="likelihood",
             discriminator_loss="all", lipschitz="clip", optimizer="rmsprop", learning_rates=(2e-4, 2e-4, 2e-4), decay=0.98,
             init="uniform", augmentation=None,
-            weigh_generated=False, n_unheard=0, consistency=0.0, sharpening=1.0, mixing=0.0,
-            e_epsilon=0.0, e_averaging=0.0, networks=PAPER_NETWORKS,
+            weigh_generated=False, n_unheard=0, consistency=0.0, sharpening=1.0, e_epsilon=0.0,
+            e_averaging=0.0, networks=PAPER_NETWORKS,
         )  # fmt: skip
 
     @classmethod
