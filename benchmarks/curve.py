@@ -7,10 +7,9 @@ The labels are looked at only to write the error down. A line is written after e
 """
 
 import time
-from ast import literal_eval
 
 from clustering import CLUSTERING
-from report import append, machine, parsed, parser
+from report import add_changes, append, changes, machine, parsed, parser
 
 from skganem import GANEMClustering, clustering_error
 from skganem.core.recipe import RECIPES
@@ -27,24 +26,16 @@ class Watched(GANEMClustering):
         return report
 
 
-def parsed_value(text):
-    """Return the number, tuple or None that a text stands for, or else the text."""
-    try:
-        return literal_eval(text)
-    except (SyntaxError, ValueError):
-        return text
-
-
 def main():
     """Run what the command line asks for."""
     asked = parser(__doc__, "curve", seeds=1)
     asked.add_argument("--data", choices=CLUSTERING, default="digits")
     asked.add_argument("--recipe", choices=RECIPES, default="paper")
     asked.add_argument("--max-iter", type=int)
-    asked.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE", help="fields of the recipe to change")
+    add_changes(asked)
     arguments = parsed(asked)
-    changes = {name: parsed_value(value) for name, value in (pair.split("=", 1) for pair in arguments.set)}
-    recipe = RECIPES[arguments.recipe]().but(**changes)
+    changed = changes(arguments.set)
+    recipe = RECIPES[arguments.recipe]().but(**changed)
     load, k = CLUSTERING[arguments.data]
     for seed in arguments.seeds:
         X, y = load(seed)
@@ -54,7 +45,7 @@ def main():
         def watch(iteration, w, y=y, seed=seed, start=start):
             labels = w.argmax(axis=1)
             figures = {"error": clustering_error(y, labels), "many_to_one": clustering_error(y, labels, mapping="many-to-one")}
-            run = {"data": arguments.data, "recipe": arguments.recipe, "changes": changes, "seed": seed, "iteration": iteration}
+            run = {"data": arguments.data, "recipe": arguments.recipe, "changes": changed, "seed": seed, "iteration": iteration}
             seconds = time.perf_counter() - start
             append(arguments.out, {**run, **figures, "confidence": float(w.max(1).mean()), "seconds": seconds, **machine()})
             print(f"seed {seed}, iteration {iteration}: error {figures['error']:.4f}, {seconds:.0f} s", flush=True)

@@ -7,6 +7,7 @@ import platform
 import resource
 import subprocess
 import sys
+from ast import literal_eval
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,24 @@ def parsed(made):
     os.environ["NUMBA_NUM_THREADS"] = str(arguments.threads)  # UMAP's numba sets OpenMP's threads, and so torch's, to its own
     arguments.seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     return arguments
+
+
+def add_changes(made):
+    """Have a parser ask for changes of the recipe."""
+    made.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE", help="fields of GAN-EM's recipe to change")
+
+
+def changes(pairs):
+    """Return the fields and values of pairs FIELD=VALUE."""
+    return {name: parsed_value(value) for name, value in (pair.split("=", 1) for pair in pairs)}
+
+
+def parsed_value(text):
+    """Return the number, tuple or None that a text stands for, or else the text."""
+    try:
+        return literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
 
 
 def machine():

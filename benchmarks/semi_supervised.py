@@ -2,8 +2,10 @@
 
     python benchmarks/semi_supervised.py --data digits --seeds 5
     SKGANEM_DATA=/path/to/data python benchmarks/semi_supervised.py --data mnist-100 --seeds 5
+    SKGANEM_DATA=/path/to/data python benchmarks/semi_supervised.py --data svhn-dev-1000 --methods GAN-EM --set mixing=0.25
 
-In each draw, the same labels are known to all methods.
+In each draw, the same labels are known to all methods. Data with "dev" in their names are training images alone, a part of them
+held out: what defaults may be chosen on.
 """
 
 import time
@@ -11,11 +13,11 @@ import warnings
 
 import numpy as np
 from data import ATTRIBUTES, faces, fashion, mnist, named, svhn, typefaces
-from report import append, machine, over_attributes, parsed, parser, peak_memory, read, table
+from report import add_changes, append, changes, machine, over_attributes, parsed, parser, peak_memory, read, table
 from rivals import CLASSIFIERS, TAKES_IMAGES
 from sklearn.datasets import load_digits
 
-from skganem import GANEMSemiSupervisedClassifier
+from skganem import GANEMSemiSupervisedClassifier, Recipe
 
 
 def hide(y, per_class, rng):
@@ -85,6 +87,30 @@ def celeba_100(attribute, side):
     return load
 
 
+def svhn_dev_1000(draw):
+    """Return 6500 of the house numbers to learn from, with 100 labels of each, and the other 1501 to test on."""
+    rng, data = np.random.default_rng(1000 + draw), svhn()
+    return development(data["x_train"], data["y_train"].astype(int), 1501, 100, rng)
+
+
+def celeba_dev_100(attribute, side):
+    """Return a loader of those faces that others learn from, a fifth of them to test on, the others with 50 labels each."""
+
+    def load(draw):
+        rng = np.random.default_rng(1000 + draw)
+        (X, y), _ = faces(attribute, side, rng)
+        return development(X, y, len(X) // 5, 50, rng)
+
+    return load
+
+
+def development(X, y, n_test, per_class, rng):
+    """Hold out some samples to test on; return the others with a few labels, and those."""
+    order = rng.permutation(len(X))
+    train, test = order[n_test:], order[:n_test]
+    return X[train], hide(y[train], per_class, rng), X[test], y[test]
+
+
 DATA = {
     "digits": digits,
     "mnist-100": mnist_with(10),
@@ -97,6 +123,8 @@ DATA = {
     "svhn-1000": svhn_1000,
     **{f"celeba-100/{attribute}": celeba_100(attribute, 64) for attribute in ATTRIBUTES},
     **{f"celeba-32-100/{attribute}": celeba_100(attribute, 32) for attribute in ATTRIBUTES},
+    "svhn-dev-1000": svhn_dev_1000,
+    **{f"celeba-32-dev-100/{attribute}": celeba_dev_100(attribute, 32) for attribute in ATTRIBUTES},
 }
 METHODS = {"GAN-EM": lambda seed, **settings: GANEMSemiSupervisedClassifier(random_state=seed, **settings), **CLASSIFIERS}
 
@@ -119,15 +147,22 @@ def run(data, method, draw, **settings):
 def main():
     """Run what the command line asks for."""
     asked = parser(__doc__, "semi_supervised")
-    asked.add_argument("--data", nargs="+", choices=[*DATA, "celeba-100", "celeba-32-100"], default=["digits"])
+    families = sorted({name.split("/")[0] for name in DATA if "/" in name})
+    plain = [name for name in DATA if "/" not in name]
+    told = f"{', '.join(plain)}, and for faces {', '.join(families)}, or one attribute of these, as in celeba-100/Male"
+    asked.add_argument("--data", nargs="+", choices=[*DATA, *families], metavar="NAME", default=["digits"], help=told)
     asked.add_argument("--methods", nargs="+", choices=METHODS, default=["GAN-EM", "LabelSpreading", "SelfTraining(SVC)"])
+    add_changes(asked)
     asked.add_argument("--table", action="store_true", help="only print the table of the file")
     arguments = parsed(asked)
     if not arguments.table:
         for data in named(arguments.data, DATA):
             for draw in arguments.seeds:
                 for method in arguments.methods:
-                    record = run(data, method, draw)
+                    settings = {"recipe": Recipe().but(**changes(arguments.set))} if method == "GAN-EM" else {}
+                    record = run(data, method, draw, **settings)
+                    if settings and arguments.set:
+                        record["method"] = " ".join((method, *arguments.set))
                     append(arguments.out, record)
                     print(data, method, draw, f"{record['error']:.4f}", f"{record['seconds']:.1f} s", flush=True)
     table(over_attributes(read(arguments.out), ("data", "method")), ("data", "method"), "error")

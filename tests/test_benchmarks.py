@@ -158,3 +158,27 @@ def test_letters_are_drawn_once_in_each_typeface(monkeypatch, tmp_path):
     inked = [np.argwhere(image) for image in X]
     assert {int((places.max(axis=0) - places.min(axis=0)).max()) + 1 for places in inked} <= {19, 20}
     assert len(np.unique(X.reshape(len(names), -1), axis=0)) == len(names)
+
+
+def test_development_data_are_training_images_alone_and_changed_recipes_are_named(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    benchmark = importlib.import_module("semi_supervised")
+    train, digit = np.arange(1601, dtype=np.float32)[:, None, None, None] * np.ones((8, 8, 3)), np.arange(1601) % 10
+    data = {"x_train": train, "y_train": digit, "x_test": None, "y_test": None}
+    monkeypatch.setattr(benchmark, "svhn", lambda: data)
+    monkeypatch.setattr(benchmark, "hide", lambda y, per_class, rng: np.where(np.arange(len(y)) % 5, -1, y))
+    X, y, X_test, y_test = benchmark.svhn_dev_1000(0)
+    shown = np.concatenate([X, X_test])[:, 0, 0, 0].astype(int)
+    assert sorted(shown) == list(range(1601))
+    assert len(X_test) == 1501
+    np.testing.assert_array_equal(y_test, digit[shown[len(X) :]])
+    np.testing.assert_array_equal(y[::5], digit[shown[: len(X) : 5]])
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")  # for it to be put back
+    out = tmp_path / "records.jsonl"
+    arguments = ["--data", "svhn-dev-1000", "--seeds", "1", "--methods", "GAN-EM", "--set", "mixing=0.25", "max_iter=1"]
+    monkeypatch.setattr(sys, "argv", ["semi_supervised.py", *arguments, "--out", str(out)])
+    monkeypatch.setattr(benchmark, "Recipe", fast_recipe)
+    benchmark.main()
+    (record,) = benchmark.read(out)
+    assert record["method"] == "GAN-EM mixing=0.25 max_iter=1"
+    assert record["data"] == "svhn-dev-1000"
