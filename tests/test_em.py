@@ -196,7 +196,7 @@ def test_labelled_samples_are_in_every_batch_in_the_proportions_phi(blobs, monke
     torch.testing.assert_close(labels.mean(dim=0), training.model.phi, atol=0.07, rtol=0)
 
 
-def test_mixed_samples_are_wanted_to_be_what_they_are_made_of(blobs):
+def test_mixed_samples_are_wanted_to_be_what_they_are_made_of():
     """Samples of each part are all alike, so that a mixed one shows the shares in it; a part counts by its mean."""
     training = training_of(np.zeros((4, 4)), shape=(1, 2, 2), mixing=0.5)
     training.informed, training.known = False, torch.tensor([0])
