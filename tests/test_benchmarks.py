@@ -175,10 +175,10 @@ def test_development_data_are_training_images_alone_and_changed_recipes_are_name
     np.testing.assert_array_equal(y[::5], digit[shown[: len(X) : 5]])
     monkeypatch.setenv("NUMBA_NUM_THREADS", "1")  # for it to be put back
     out = tmp_path / "records.jsonl"
-    arguments = ["--data", "svhn-dev-1000", "--seeds", "1", "--methods", "GAN-EM", "--set", "mixing=0.25", "max_iter=1"]
+    arguments = ["--data", "svhn-dev-1000", "--seeds", "1", "--methods", "GAN-EM", "--set", "generated=0", "max_iter=1"]
     monkeypatch.setattr(sys, "argv", ["semi_supervised.py", *arguments, "--out", str(out)])
     monkeypatch.setattr(benchmark, "Recipe", fast_recipe)
     benchmark.main()
     (record,) = benchmark.read(out)
-    assert record["method"] == "GAN-EM mixing=0.25 max_iter=1"
+    assert record["method"] == "GAN-EM generated=0 max_iter=1"
     assert record["data"] == "svhn-dev-1000"

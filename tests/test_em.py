@@ -196,62 +196,6 @@ def test_labelled_samples_are_in_every_batch_in_the_proportions_phi(blobs, monke
     torch.testing.assert_close(labels.mean(dim=0), training.model.phi, atol=0.07, rtol=0)
 
 
-def test_mixed_samples_are_wanted_to_be_what_they_are_made_of():
-    """Samples of each part are all alike, so that a mixed one shows the shares in it; a part counts by its mean."""
-    training = training_of(np.zeros((4, 4)), shape=(1, 2, 2), mixing=0.5)
-    training.informed, training.known = False, torch.tensor([0])
-    real = torch.zeros(600, 1, 2, 2), one_hot([0] * 600, 3), torch.full((600,), 0.5)
-    labelled = torch.ones(300, 1, 2, 2), one_hot([2] * 300, 3), torch.ones(300)
-    x, wanted, weight = e_step.mixed(training, [real, labelled])
-    share = x[:, 0, 0, 0]  # of a labelled one
-    torch.testing.assert_close(wanted, torch.stack([(1 - share) * 0.75, 0 * share, share * 3], dim=1))
-    assert torch.equal(weight, torch.ones(900))
-    assert share[:600].max() <= 0.5 <= share[600:].min()
-    assert share[:600].max() > 0.45
-    assert share[600:].min() < 0.55
-    total = (weight[:, None] * wanted).mean(dim=0)
-    torch.testing.assert_close(total, torch.tensor([0.5, 0.0, 1.0]), atol=0.06, rtol=0)  # as without mixing
-
-
-def test_the_loss_of_mixed_samples_is_that_of_the_others_where_all_are_alike():
-    shape = (1, 8, 8)
-    training = training_of(np.random.default_rng(0).normal(size=(20, 64)), shape=shape, mixing=0.5)
-    x = training.source.batch(torch.tensor([0]))
-    parts = [(x.expand(2000, *shape), one_hot([i] * 2000, 3), torch.full((2000,), i + 1.0)) for i in range(2)]
-    training.model.e_net.eval()
-    as_is = e_step.e_loss(training, parts)
-    training.informed, training.known = False, torch.tensor([0])
-    torch.testing.assert_close(e_step.e_loss(training, parts), as_is, rtol=0.02, atol=0)
-    training.informed = True
-    assert torch.equal(e_step.e_loss(training, parts), as_is)
-
-
-@pytest.mark.parametrize(
-    ("labels", "changes", "mixes"),
-    [
-        ("few", {}, False),  # which spread through the graph
-        ("few", {"init": "uniform"}, True),
-        ("few", {"init": "random"}, True),
-        ("few, at random", {}, True),  # which the graph says nothing of
-        ("few, of rows", {"init": "uniform"}, False),
-        ("few", {"init": "uniform", "mixing": 0.0}, False),
-        ("all", {}, False),
-        ("none", {"init": "uniform"}, False),
-    ],
-)
-def test_images_are_mixed_where_labels_alone_tell_the_classes(digits, labels, changes, mixes, monkeypatch):
-    X, y = digits[0].reshape(300, -1), digits[1]
-    shape = (64,) if labels == "few, of rows" else (1, 8, 8)
-    calls, mixed = [], e_step.mixed
-    monkeypatch.setattr(e_step, "mixed", lambda *arguments: calls.append(1) or mixed(*arguments))
-    order = np.random.default_rng(0).permutation(len(y))
-    known = torch.from_numpy(order[: {"none": 0, "all": len(y)}.get(labels, 100)])
-    told = torch.from_numpy(y)[known if "random" not in labels else known.flip(0)]
-    recipe = fast_recipe(**{"mixing": 0.5, **changes})
-    fit(Problem(source_of(X, shape), 10, recipe, torch.float32, known=known, labels=told), 0)
-    assert bool(calls) == mixes
-
-
 def test_labelled_samples_are_in_a_small_graph(blobs):
     known = torch.tensor([5, 70, 140])
     recipe = fast_recipe(graph_size=20)
@@ -453,7 +397,6 @@ def test_paper_recipe():
     assert paper.consistency == 0
     assert (paper.width, paper.n_noise) == (64, 62)
     assert (paper.max_iter, paper.tol, paper.e_averaging, paper.sharpening, paper.e_epsilon) == (20, 0, 0, 1, 0)
-    assert paper.mixing == 0
 
 
 def test_released_recipe():

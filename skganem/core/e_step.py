@@ -138,29 +138,12 @@ def change(training: Training, x: Tensor, index: Tensor | None) -> Tensor:
 
 def e_loss(training: Training, parts: list[Part]) -> Tensor:
     """Sum the parts' mean weighted cross-entropies, from one forward pass of the E-net."""
-    parts = [mixed(training, parts)] if training.mixing > 0 else parts
     x = torch.cat([part[0] for part in parts])
     with autocast(training.model.device, training.dtype):
         logits = training.model.e_net(packed(x)).float()
     each = zip(logits.split([len(part[0]) for part in parts]), parts, strict=True)
     losses = [(weight * soft_cross_entropy(part, target)).mean() for part, (_, target, weight) in each]
     return torch.stack(losses).sum()
-
-
-def mixed(training: Training, parts: list[Part]) -> Part:
-    """Mix each image with another one, of its part or not, and what is wanted of it in the same shares (mixup).
-
-    Labels that are few are learned by heart, and then the E-net is as sure of the other images, right or wrong; of mixed
-    ones it has to stay in doubt (Zhang et al. 2018; that each image has the larger share is of Berthelot et al. 2019). A
-    term without weight, as w that says nothing has, stays without.
-    """
-    x = torch.cat([part[0] for part in parts])
-    # Each part counts by its mean, as in `e_loss`, which then divides by the number of all.
-    wanted = torch.cat([target * (weight * len(x) / len(weight)).unsqueeze(1) for _, target, weight in parts])
-    partner = torch.randperm(len(x), generator=training.rng, device=x.device)
-    share = training.mixing * torch.rand(len(x), 1, generator=training.rng, device=x.device)
-    x = torch.lerp(x, x[partner], share.view(-1, *[1] * (x.ndim - 1)))
-    return x, torch.lerp(wanted, wanted[partner], share), torch.ones(len(x), device=x.device)
 
 
 def fit_labelled(training: Training, epsilon: float) -> None:

@@ -74,11 +74,9 @@ class Problem:
         return self.recipe.augmentation == "auto" and not is_image(self.source.shape)
 
     def informed_by(self, w: Tensor) -> bool:
-        """Whether the initial w (n, K) says anything of the samples without a label; if there are none, labels say it all."""
-        unknown = torch.ones(len(w), dtype=torch.bool, device=w.device)
-        unknown[self.known] = False
+        """Whether the initial w (n, K), or labels, say anything of the samples."""
         drawn = self.w is None and self.recipe.init == "random"
-        return not unknown.any() or (not drawn and bool((certainty(w[unknown]) > 1e-3).any()))
+        return len(self.known) > 0 or (not drawn and bool((certainty(w) > 1e-3).any()))
 
     @property
     def change(self) -> Augmentation | None:

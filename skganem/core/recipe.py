@@ -38,7 +38,6 @@ RANGES = {
     "tol": (0, 1), "e_tol": (0, 1), "e_tol_rows": (0, 1), "e_epsilon": (0, 1), "clip": (TINY, INF),
     "decay": (TINY, INF), "sharpening": (TINY, 16), "representation_rate": (TINY, INF), "temperature": (TINY, INF),
     "r1_gamma": (0, INF), "e_averaging": (0, 1), "e_strength": (0, INF), "generated": (0, INF), "consistency": (0, INF),
-    "mixing": (0, 0.5),
 }  # fmt: skip
 OPTIONAL = ("decay", "e_epsilon", "lipschitz", "augmentation")
 #: Choices that are a name, and nothing else.
@@ -117,9 +116,6 @@ class Recipe:
     sharpening : float
         The power to which w is raised in that term; 1 leaves w as it is. Generated samples then weigh w_c to the power
         `sharpening` - 1, by the E-net before the E-step.
-    mixing : float
-        Where labels are known, and the initial w says nothing of the other images: the largest share, of 0.5 at most, of
-        another image that is mixed into each in the E-step (mixup); 0 mixes none. Rows are never mixed: they lose by it.
     e_epsilon : float or None
         Instead of labels in every batch: at the end of an E-step, train the E-net on the labelled samples until its error
         on them is at most this (Section 5.3). None mixes labelled samples into every batch.
@@ -167,7 +163,6 @@ class Recipe:
     n_unheard: int = 4
     consistency: float = 1.0
     sharpening: float = 2.0
-    mixing: float = 0.0
     e_epsilon: float | None = None
     representation_steps: int = 400
     representation_batch_size: int = 256

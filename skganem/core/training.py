@@ -16,7 +16,6 @@ from skganem.core.data import NONE, Source
 from skganem.core.model import Model
 from skganem.core.networks import Classifier
 from skganem.core.recipe import Recipe
-from skganem.core.shapes import is_image
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": partial(torch.optim.Adam, betas=(0.5, 0.999), fused=True),
@@ -42,7 +41,7 @@ class Training:
     known, labels : Tensor of shape (m,)
         Positions and classes of the labelled samples, if any.
     informed : bool
-        Whether the initial w says anything of the samples that have no label.
+        Whether the initial w, or labels, say anything of the samples.
     previous_e_net : Classifier or None
         The E-net as it was before the current E-step, where that is needed.
     iteration : int
@@ -89,14 +88,8 @@ class Training:
     def heard(self) -> float:
         """Weight of the generated samples in this E-step: the recipe's, once the generator has learned for a while."""
         # Without real samples, or where neither w nor labels say anything of them at first, nothing else would teach the E-net.
-        alone = self.recipe.consistency == 0 or not (self.informed or len(self.known))
+        alone = self.recipe.consistency == 0 or not self.informed
         return self.recipe.generated if alone or self.iteration >= self.recipe.n_unheard else 0.0
-
-    @property
-    def mixing(self) -> float:
-        """Largest share of another image in the E-step's: the recipe's, where labels alone tell the classes at first."""
-        alone = len(self.known) and not self.informed
-        return self.recipe.mixing if alone and is_image(self.source.shape) else 0.0
 
     @property
     def settled(self) -> bool:
