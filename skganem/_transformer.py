@@ -57,7 +57,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
     augmentation : "auto", callable or None, default="auto"
         The small changes under which a sample keeps its cluster. "auto" leaves them to the recipe: that of the default one
         slightly rotates, shears, stretches, shifts and bends images, changes tint and contrast of those with 3 channels, and
-        moves rows towards their nearest neighbours, unless labels show that these say hardly anything of a class; while
+        moves rows towards their nearest neighbours, unless known labels show that they are of other classes; while
         features are learned, one encoder sees gray images with 0.37 to 2.7 times their contrast, too. "paper" and
         "released" have none. An :class:`~skganem.ImageWarp` changes images by other amounts; a callable
         ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they are; no features of images are then

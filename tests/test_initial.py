@@ -23,10 +23,14 @@ from .conftest import fast_recipe
 CPU = torch.device("cpu")
 
 
-def graph_of(X, size=10_000, n_neighbors=10):
+def source_of(X):
     X = np.asarray(X, dtype=np.float32)
-    source = Source(X, (X.shape[1],), Scaling.of(X, (X.shape[1],)), CPU)
-    model = Model(Layout((X.shape[1],), 3, 4, 4), DEFAULT_NETWORKS, 0, CPU)
+    return Source(X, X.shape[1:], Scaling.of(X, X.shape[1:]), CPU)
+
+
+def graph_of(X, size=10_000, n_neighbors=10):
+    source = source_of(X)
+    model = Model(Layout(source.shape, 3, 4, 4), DEFAULT_NETWORKS, 0, CPU)
     return neighbours.NeighbourGraph(model, source, n_neighbors, size, torch.Generator().manual_seed(0))
 
 
@@ -116,49 +120,90 @@ def rings():
     return X, y
 
 
+def skill(X, known, labels, n_clusters, size=10_000):
+    graph = graph_of(X, size)
+    return initial.skill(*initial.foretold(graph, known, labels, n_clusters, initial.held_out(labels, n_clusters)))
+
+
+def tells_classes(X, known, labels, n_clusters, size=10_000):
+    return initial.tells_classes(graph_of(X, size), source_of(X), known, labels, n_clusters)
+
+
 def test_labels_spread_where_they_foretell_those_held_out():
     X, y = rings()
-    graph, problem = graph_of(X), (*a_few(y, 20), 2)
-    assert initial.skill(graph, *problem) > 0.6
-    assert initial.tells_classes(graph, *problem)
-    assert (initial.propagated(graph, *problem).argmax(1).numpy() == y).mean() > 0.95
+    problem = (*a_few(y, 20), 2)
+    assert skill(X, *problem) > 0.6
+    assert tells_classes(X, *problem)
+    assert (initial.propagated(graph_of(X), *problem).argmax(1).numpy() == y).mean() > 0.95
 
 
 @pytest.mark.parametrize("size", [10_000, 300])
 def test_labels_do_not_spread_where_neighbours_are_of_another_class(size):
     X, y = directions()
-    graph, problem = graph_of(X, size), (*a_few(y, 20), 2)
-    assert -0.1 < initial.skill(graph, *problem) < 0.15
-    assert not initial.tells_classes(graph, *problem)
+    problem = (*a_few(y, 20), 2)
+    assert -0.1 < skill(X, *problem, size) < 0.15
+    assert not tells_classes(X, *problem, size)
+
+
+@pytest.mark.parametrize("of_images", [False, True])
+def test_labels_of_rows_do_not_spread_where_they_foretell_more_without_the_graph(of_images):
+    """Points whose class is the sign of the first of four coordinates: neighbours are of it more often than not."""
+    X = np.random.default_rng(0).normal(size=(600, 4))
+    problem = (*a_few((X[:, 0] > 0).astype(int), 50), 2)
+    assert initial.SKILL < skill(X, *problem) < 0.5
+    graph = graph_of(X)
+    graph.of_images = of_images
+    assert initial.tells_classes(graph, source_of(X), *problem) == of_images
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_a_kernel_foretells_a_curved_border_at_any_scale(scale):
+    X = np.random.default_rng(0).normal(size=(600, 2))
+    y = torch.from_numpy(np.where(np.square(X).sum(1) < 1, 0, np.where(X[:, 0] > 0, 1, 2)))
+    held = torch.arange(600) % 3 == 0
+    found = initial.by_kernel(torch.from_numpy(X * scale), y, held)
+    assert (found == y[held]).float().mean() > 0.9
+
+
+def test_a_kernel_foretells_the_most_frequent_class_of_rows_that_are_all_alike():
+    labels = torch.tensor([0, 1, 1, 0, 1])
+    held = torch.tensor([True, True, False, False, False])
+    assert initial.by_kernel(torch.ones(5, 2), labels, held).tolist() == [1, 1]
 
 
 def test_skill_is_zero_at_chance_for_any_number_of_classes():
     X = np.random.default_rng(0).normal(size=(600, 20))
     y = np.random.default_rng(1).permutation(np.arange(600) % 6)
-    assert abs(initial.skill(graph_of(X), *a_few(y, 20), 6)) < 0.1
+    assert abs(skill(X, *a_few(y, 20), 6)) < 0.1
 
 
-@pytest.mark.parametrize(("per_class", "parts"), [(20, 5), (400, 4), (2000, 1)])
-def test_parts_of_the_labels_are_held_out_until_enough_is_known(per_class, parts, monkeypatch):
-    X, y = make_circles(4000, factor=0.5, noise=0.03, random_state=0)
-    held, propagated = [], initial.propagated
-    monkeypatch.setattr(initial, "propagated", lambda *a: held.append(2 * per_class - len(a[1])) or propagated(*a))
-    assert initial.skill(graph_of(X), *a_few(y, per_class), 2) > 0.8
-    assert held == [2 * per_class // 5] * parts
+@pytest.mark.parametrize(("per_class", "parts"), [(1, 0), (2, 2), (20, 5), (400, 4), (2000, 1)])
+def test_parts_of_the_labels_are_held_out_until_enough_is_known(per_class, parts):
+    labels = torch.arange(2 * per_class) % 2
+    held = initial.held_out(labels, 2)
+    assert [int(part.sum()) for part in held] == [max(2, 2 * per_class // 5)] * parts
+    assert not held or int(torch.stack(held).sum(dim=0).max()) == 1
+
+
+def test_of_rows_with_many_labels_some_are_asked(monkeypatch):
+    X, y = rings()
+    monkeypatch.setattr(initial, "MOST", 50)
+    asked, by_kernel = [], initial.by_kernel
+    monkeypatch.setattr(initial, "by_kernel", lambda *a: asked.append(torch.bincount(a[1]).tolist()) or by_kernel(*a))
+    assert tells_classes(X, torch.arange(600), torch.from_numpy(y), 2)
+    assert asked == [[25, 25]] * 5
 
 
 def test_one_label_of_a_class_is_enough():
     X, y = rings()
-    graph, problem = graph_of(X), (*a_few(y, 1), 2)
-    assert initial.skill(graph, *problem) == 1
-    assert initial.tells_classes(graph, *problem)
+    assert tells_classes(X, *a_few(y, 1), 2)
 
 
 def test_without_labels_or_a_second_class_the_graph_is_used():
     X = directions()[0]
     none = torch.tensor([], dtype=torch.long)
-    assert initial.tells_classes(graph_of(X), none, none, 2)
-    assert initial.tells_classes(graph_of(X), torch.arange(9), torch.zeros(9, dtype=torch.long), 1)
+    assert tells_classes(X, none, none, 2)
+    assert tells_classes(X, torch.arange(9), torch.zeros(9, dtype=torch.long), 1)
 
 
 @pytest.mark.parametrize(("make", "used"), [(rings, True), (directions, False)])

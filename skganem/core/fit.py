@@ -179,7 +179,8 @@ def begin(
 ) -> tuple[Tensor, Tensor | None]:
     """Make the initial w (Algorithm 1, line 1), and find each row's neighbours where the augmentation mixes it with them."""
     graph = neighbour_graph(problem, model, rng, tell) if problem.from_graph or problem.mixes_rows else None
-    if graph is not None and not initial.tells_classes(graph, problem.known, problem.labels, problem.n_clusters):
+    known = (problem.known, problem.labels)
+    if graph is not None and not initial.tells_classes(graph, problem.source, *known, problem.n_clusters):
         graph = None
     neighbours = graph.of_all if graph is not None and problem.mixes_rows else None
     return initial_w(problem, graph, rng, seed, tell) if problem.w is None else problem.w, neighbours

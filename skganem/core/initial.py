@@ -3,8 +3,8 @@
 With uniform w only the networks' random weights break the symmetry between the K clusters, and the seed decides what is
 found. The default, "graph", starts from the data instead: samples and their nearest neighbours form a graph
 (`core.neighbours`), which is cut into K parts (of images, such as fit their features, too), or through which
-known labels spread (`propagated`). Where known labels show that the graph says hardly anything of the classes, it is not used:
-w is uniform after all, and a row's neighbours are no copies of it (`tells_classes`).
+known labels spread (`propagated`). Where known labels show that the graph says hardly anything of the classes, or less than
+they do without it, it is not used: w is uniform after all, and a row's neighbours are no copies of it (`tells_classes`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from skganem.core import graph, strain
 from skganem.core.data import Source
+from skganem.core.losses import of_class
 from skganem.core.model import as_points
 from skganem.core.neighbours import NeighbourGraph, choose
 
@@ -28,6 +29,9 @@ FOLDS = 5
 ENOUGH = 500
 #: Least `skill` of the graph for it to be used.
 SKILL = 0.2
+#: Rows with labels, at most, that classes are foretold from without the graph, which takes time of their cube; and how much
+#: their kernel's diagonal is raised.
+MOST, RIDGE = 2500, 1.0
 
 
 def evenly(known: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
@@ -72,43 +76,68 @@ def partitioned(neighbour_graph: NeighbourGraph, n_clusters: int, seed: int) -> 
     return propagated(neighbour_graph, neighbour_graph.members[placed], labels[placed], n_clusters, centrality[placed])
 
 
-def tells_classes(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clusters: int) -> bool:
+def tells_classes(neighbour_graph: NeighbourGraph, source: Source, known: Tensor, labels: Tensor, n_clusters: int) -> bool:
     """Whether the graph says enough of the classes to be used; without labels, or a second class, there is no telling.
 
     Where samples of a class are not each other's neighbours, as faces with glasses are not, labels that spread are wrong more
     often than not, and the E-net unlearns them more slowly than it learns from the labelled samples alone. Nor is what lies
-    between a row and its neighbour of the row's class.
+    between a row and its neighbour of the row's class. So labels that are held out have to be foretold through the graph, and
+    of rows, as often as from the labelled rows without it.
 
     Parameters
     ----------
     neighbour_graph, known, labels, n_clusters
         As `propagated` has them.
+    source : Source
+        The samples.
     """
-    return not len(known) or n_clusters == 1 or skill(neighbour_graph, known, labels, n_clusters) >= SKILL
+    if not neighbour_graph.of_images:
+        some = occurrence(labels).argsort(stable=True)[:MOST]
+        known, labels = known[some], labels[some]
+    parts = held_out(labels, n_clusters) if n_clusters > 1 else []
+    if not parts:
+        return True
+    w, true = foretold(neighbour_graph, known, labels, n_clusters, parts)
+    if skill(w, true) < SKILL:
+        return False
+    if neighbour_graph.of_images:
+        return True
+    without = torch.cat([by_kernel(pixels(source, known), labels, part) for part in parts])
+    return bool((w.argmax(dim=1) == true).sum() >= (without == true).sum())
 
 
-def skill(neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clusters: int) -> float:
-    """How well labels that spread through the graph foretell those held out: 0 at chance, 1 if each is certain and right.
-
-    It is the mean w of the classes of labels that are held out, a part at a time, on a scale where 1/K is 0. It is 1, too, if
-    there are none to hold out, as with one label of each class.
-
-    Parameters
-    ----------
-    neighbour_graph, known, labels, n_clusters
-        As `propagated` has them.
-    """
+def held_out(labels: Tensor, n_clusters: int) -> list[Tensor]:
+    """Which labels (m,) are held out at a time, `ENOUGH` of them in all; never the only one of its class."""
     fold = occurrence(labels) % FOLDS
-    fold[torch.bincount(labels, minlength=n_clusters)[labels] == 1] = -1  # the only one of its class is not held out
-    foretold = []
-    for held in (fold == i for i in range(FOLDS) if (fold == i).any()):
-        w = propagated(neighbour_graph, known[~held], labels[~held], n_clusters)
-        foretold.append(w[known[held], labels[held]])
-        if sum(map(len, foretold)) >= ENOUGH:
-            break
-    if not foretold:
-        return 1.0
-    return (float(torch.cat(foretold).mean()) - 1 / n_clusters) / (1 - 1 / n_clusters)
+    fold[torch.bincount(labels, minlength=n_clusters)[labels] == 1] = -1
+    parts = [fold == i for i in range(FOLDS) if (fold == i).any()]
+    return parts[: 1 + int(np.searchsorted(np.cumsum([int(part.sum()) for part in parts]), ENOUGH))]
+
+
+def foretold(
+    neighbour_graph: NeighbourGraph, known: Tensor, labels: Tensor, n_clusters: int, parts: list[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return w (m, K) of the labels that are held out, by the others of them and the graph, and what they are (m,)."""
+    w = [propagated(neighbour_graph, known[~part], labels[~part], n_clusters)[known[part]] for part in parts]
+    return torch.cat(w), torch.cat([labels[part] for part in parts])
+
+
+def skill(w: Tensor, labels: Tensor) -> float:
+    """How well w (m, K) foretells labels (m,): their mean w on a scale where 0 is chance, and 1 certain and right."""
+    n_clusters = w.shape[1]
+    return (float(of_class(w, labels).mean()) - 1 / n_clusters) / (1 - 1 / n_clusters)
+
+
+def by_kernel(rows: Tensor, labels: Tensor, held: Tensor) -> Tensor:
+    """Foretell the labels (m,) of those rows (m, d) that are held out from the others: regression with a Gaussian kernel."""
+    rows = rows.double()
+    distance = torch.cdist(rows, rows).square()
+    kernel = torch.exp(-2 * distance / distance.mean().clamp_min(1e-300))  # is exp(-|x - x'|^2 / trace of the covariance)
+    wanted = F.one_hot(labels[~held]).double()
+    mean = wanted.mean(dim=0)
+    system = kernel[~held][:, ~held] + RIDGE * torch.eye(len(wanted), dtype=torch.float64, device="cpu")
+    values: Tensor = mean + kernel[held][:, ~held] @ torch.linalg.solve(system, wanted - mean)
+    return values.argmax(dim=1)
 
 
 def propagated(
