@@ -149,11 +149,25 @@ def test_labels_do_not_spread_where_neighbours_are_of_another_class(size):
 def test_labels_of_rows_do_not_spread_where_they_foretell_more_without_the_graph(of_images):
     """Points whose class is the sign of the first of four coordinates: neighbours are of it more often than not."""
     X = np.random.default_rng(0).normal(size=(600, 4))
-    problem = (*a_few((X[:, 0] > 0).astype(int), 50), 2)
+    problem = (*a_few((X[:, 0] > 0).astype(int), 200), 2)
     assert initial.SKILL < skill(X, *problem) < 0.5
     graph = graph_of(X)
     graph.of_images = of_images
     assert initial.tells_classes(graph, source_of(X), *problem) == of_images
+
+
+@pytest.mark.parametrize(("missed", "used"), [(0, True), (1, True), (2, False)])
+def test_one_label_more_that_is_foretold_without_the_graph_is_chance(missed, used, monkeypatch):
+    def found(graph, known, labels, n_clusters, parts):
+        true = torch.cat([labels[part] for part in parts])
+        w = torch.nn.functional.one_hot(true).float()
+        w[:missed] = w[:missed].flip(1)
+        return w, true
+
+    monkeypatch.setattr(initial, "foretold", found)
+    monkeypatch.setattr(initial, "by_kernel", lambda rows, labels, held: labels[held])
+    X, y = rings()
+    assert tells_classes(X, *a_few(y, 20), 2) == used
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
