@@ -29,8 +29,8 @@ FOLDS = 5
 ENOUGH = 500
 #: Least `skill` of the graph for it to be used.
 SKILL = 0.2
-#: Rows with labels, at most, that classes are foretold from without the graph, which takes time of their cube; and how much
-#: their kernel's diagonal is raised.
+#: Most labelled rows that are asked, since foretelling classes without the graph takes time of their number's cube; and how
+#: much their kernel's diagonal is raised.
 MOST, RIDGE = 2500, 1.0
 
 
@@ -102,7 +102,8 @@ def tells_classes(neighbour_graph: NeighbourGraph, source: Source, known: Tensor
         return False
     if neighbour_graph.of_images:
         return True
-    without = torch.cat([by_kernel(pixels(source, known), labels, part) for part in parts])
+    rows = pixels(source, known)
+    without = torch.cat([by_kernel(rows, labels, part) for part in parts])
     return bool((w.argmax(dim=1) == true).sum() >= (without == true).sum() - 1)  # one label is chance
 
 
