@@ -228,8 +228,10 @@ def test_rows_are_mixed_with_neighbours_where_these_are_of_the_same_class(make, 
     source = Source(X, X.shape[1:], Scaling.of(X, X.shape[1:]), CPU)
     problem = Problem(source, 2, fast_recipe(), torch.float32, known=known, labels=labels)
     model = Model(problem.layout, problem.recipe.networks, 0, source.device)
-    w, near = begin(problem, model, torch.Generator().manual_seed(0), 0, lambda text: None)
+    told = []
+    w, near = begin(problem, model, torch.Generator().manual_seed(0), 0, told.append)
     assert (augmentation(problem, near) is not None) == used
+    assert any("not used" in text for text in told) != used
     assert (float(certainty(w).max()) > 0.5) == (used and per_class is not None)  # known labels are put in later
 
 

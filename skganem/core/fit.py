@@ -181,6 +181,7 @@ def begin(
     graph = neighbour_graph(problem, model, rng, tell) if problem.from_graph or problem.mixes_rows else None
     known = (problem.known, problem.labels)
     if graph is not None and not initial.tells_classes(graph, problem.source, *known, problem.n_clusters):
+        tell("neighbours say little of the classes, and are not used")
         graph = None
     neighbours = graph.of_all if graph is not None and problem.mixes_rows else None
     return initial_w(problem, graph, rng, seed, tell) if problem.w is None else problem.w, neighbours
