@@ -1,11 +1,13 @@
 import os
 
+import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits, make_blobs, make_moons
 
 from skganem import Recipe
 from skganem.core import graph
+from skganem.core.data import Scaling, Source
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -24,6 +26,13 @@ def fast_recipe(**changes):
         "n_neighbors": 6,
     }  # fmt: skip
     return Recipe().but(**{**small, **changes})
+
+
+def source_of(X, shape=None):
+    """Return the source of images or rows X as the estimators make it, on the CPU."""
+    X = np.asarray(X).reshape(len(X), -1)
+    shape = shape or (X.shape[1],)
+    return Source(X, shape, Scaling.of(X, shape), torch.device("cpu"))
 
 
 def links_of(X, n_neighbors):

@@ -11,21 +11,14 @@ from torch import nn
 from skganem import GANEMClustering, Networks, Recipe
 from skganem.core import e_step, em, initial, losses, m_step
 from skganem.core.augment import ImageWarp
-from skganem.core.data import Scaling, Source
 from skganem.core.fit import Problem, agreement, augmentation, fit, neighbour_graph
 from skganem.core.model import Layout, Model
 from skganem.core.runtime import autocast, frozen, resolve_precision
 from skganem.core.training import Divergence, Training, rate_factor
 
-from .conftest import fast_recipe
+from .conftest import fast_recipe, source_of
 
 CPU = torch.device("cpu")
-
-
-def source_of(X, shape=None):
-    X = np.asarray(X).reshape(len(X), -1)
-    shape = shape or (X.shape[1],)
-    return Source(X, shape, Scaling.of(X, shape), CPU)
 
 
 def training_of(X, n_clusters=3, shape=None, **changes):

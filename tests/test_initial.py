@@ -18,18 +18,13 @@ from skganem.core.model import Layout, Model, blurred
 from skganem.core.networks import DEFAULT_NETWORKS
 from skganem.core.representation import learn_features
 
-from .conftest import fast_recipe
+from .conftest import fast_recipe, source_of
 
 CPU = torch.device("cpu")
 
 
-def source_of(X):
-    X = np.asarray(X, dtype=np.float32)
-    return Source(X, X.shape[1:], Scaling.of(X, X.shape[1:]), CPU)
-
-
 def graph_of(X, size=10_000, n_neighbors=10):
-    source = source_of(X)
+    source = source_of(np.asarray(X, dtype=np.float32))
     model = Model(Layout(source.shape, 3, 4, 4), DEFAULT_NETWORKS, 0, CPU)
     return neighbours.NeighbourGraph(model, source, n_neighbors, size, torch.Generator().manual_seed(0))
 
@@ -122,7 +117,7 @@ def rings():
 
 def skill(X, known, labels, n_clusters, size=10_000):
     graph = graph_of(X, size)
-    return initial.skill(*initial.foretold(graph, known, labels, n_clusters, initial.held_out(labels, n_clusters)))
+    return initial.skill(*initial.foretold(graph, known, labels, n_clusters, initial.held_out(labels)))
 
 
 def tells_classes(X, known, labels, n_clusters, size=10_000):
@@ -165,7 +160,7 @@ def test_one_label_more_that_is_foretold_without_the_graph_is_chance(missed, use
         return w, true
 
     monkeypatch.setattr(initial, "foretold", found)
-    monkeypatch.setattr(initial, "by_kernel", lambda rows, labels, held: labels[held])
+    monkeypatch.setattr(initial, "by_kernel", lambda kernel, labels, held: labels[held])
     X, y = rings()
     assert tells_classes(X, *a_few(y, 20), 2) == used
 
@@ -175,14 +170,14 @@ def test_a_kernel_foretells_a_curved_border_at_any_scale(scale):
     X = np.random.default_rng(0).normal(size=(600, 2))
     y = torch.from_numpy(np.where(np.square(X).sum(1) < 1, 0, np.where(X[:, 0] > 0, 1, 2)))
     held = torch.arange(600) % 3 == 0
-    found = initial.by_kernel(torch.from_numpy(X * scale), y, held)
+    found = initial.by_kernel(initial.gaussian_kernel(torch.from_numpy(X * scale)), y, held)
     assert (found == y[held]).float().mean() > 0.9
 
 
 def test_a_kernel_foretells_the_most_frequent_class_of_rows_that_are_all_alike():
     labels = torch.tensor([0, 1, 1, 0, 1])
     held = torch.tensor([True, True, False, False, False])
-    assert initial.by_kernel(torch.ones(5, 2), labels, held).tolist() == [1, 1]
+    assert initial.by_kernel(initial.gaussian_kernel(torch.ones(5, 2)), labels, held).tolist() == [1, 1]
 
 
 def test_skill_is_zero_at_chance_for_any_number_of_classes():
@@ -194,7 +189,7 @@ def test_skill_is_zero_at_chance_for_any_number_of_classes():
 @pytest.mark.parametrize(("per_class", "parts"), [(1, 0), (2, 2), (20, 5), (400, 4), (2000, 1)])
 def test_parts_of_the_labels_are_held_out_until_enough_is_known(per_class, parts):
     labels = torch.arange(2 * per_class) % 2
-    held = initial.held_out(labels, 2)
+    held = initial.held_out(labels)
     assert [int(part.sum()) for part in held] == [max(2, 2 * per_class // 5)] * parts
     assert not held or int(torch.stack(held).sum(dim=0).max()) == 1
 
@@ -225,7 +220,7 @@ def test_without_labels_or_a_second_class_the_graph_is_used():
 def test_rows_are_mixed_with_neighbours_where_these_are_of_the_same_class(make, used, per_class):
     X, y = make()
     known, labels = (torch.arange(600), torch.from_numpy(y)) if per_class is None else a_few(y, per_class)
-    source = Source(X, X.shape[1:], Scaling.of(X, X.shape[1:]), CPU)
+    source = source_of(X)
     problem = Problem(source, 2, fast_recipe(), torch.float32, known=known, labels=labels)
     model = Model(problem.layout, problem.recipe.networks, 0, source.device)
     told = []
@@ -258,7 +253,7 @@ def test_images_are_parted_by_two_graphs_and_the_members_features(monkeypatch):
     images = np.random.default_rng(0).normal(size=(100, 64)).astype(np.float32)
     cases = ((64,), None, 2), ((1, 8, 8), None, 2), ((1, 8, 8), Brightness(), 31), ((1, 8, 8), Brightness(), 2)
     for shape, encoder, n_clusters in cases:
-        source, layout = Source(images, shape, Scaling.of(images, shape), CPU), Layout(shape, n_clusters, 4, 4)
+        source, layout = source_of(images, shape), Layout(shape, n_clusters, 4, 4)
         model = Model(layout, DEFAULT_NETWORKS, 0, CPU)
         model.encoder = encoder
         graph = neighbours.NeighbourGraph(model, source, 10, 60, torch.Generator().manual_seed(0))

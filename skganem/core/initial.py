@@ -94,7 +94,7 @@ def tells_classes(neighbour_graph: NeighbourGraph, source: Source, known: Tensor
     if not neighbour_graph.of_images:
         some = occurrence(labels).argsort(stable=True)[:MOST]
         known, labels = known[some], labels[some]
-    parts = held_out(labels, n_clusters) if n_clusters > 1 else []
+    parts = held_out(labels) if n_clusters > 1 else []
     if not parts:
         return True
     w, true = foretold(neighbour_graph, known, labels, n_clusters, parts)
@@ -102,15 +102,15 @@ def tells_classes(neighbour_graph: NeighbourGraph, source: Source, known: Tensor
         return False
     if neighbour_graph.of_images:
         return True
-    rows = pixels(source, known)
-    without = torch.cat([by_kernel(rows, labels, part) for part in parts])
+    kernel = gaussian_kernel(pixels(source, known))
+    without = torch.cat([by_kernel(kernel, labels, part) for part in parts])
     return bool((w.argmax(dim=1) == true).sum() >= (without == true).sum() - 1)  # one label is chance
 
 
-def held_out(labels: Tensor, n_clusters: int) -> list[Tensor]:
+def held_out(labels: Tensor) -> list[Tensor]:
     """Which labels (m,) are held out at a time, `ENOUGH` of them in all; never the only one of its class."""
     fold = occurrence(labels) % FOLDS
-    fold[torch.bincount(labels, minlength=n_clusters)[labels] == 1] = -1
+    fold[torch.bincount(labels)[labels] == 1] = -1
     parts = [fold == i for i in range(FOLDS) if (fold == i).any()]
     return parts[: 1 + int(np.searchsorted(np.cumsum([int(part.sum()) for part in parts]), ENOUGH))]
 
@@ -129,11 +129,14 @@ def skill(w: Tensor, labels: Tensor) -> float:
     return (float(of_class(w, labels).mean()) - 1 / n_clusters) / (1 - 1 / n_clusters)
 
 
-def by_kernel(rows: Tensor, labels: Tensor, held: Tensor) -> Tensor:
-    """Foretell the labels (m,) of those rows (m, d) that are held out from the others: regression with a Gaussian kernel."""
-    rows = rows.double()
-    distance = torch.cdist(rows, rows).square()
-    kernel = torch.exp(-2 * distance / distance.mean().clamp_min(1e-300))  # is exp(-|x - x'|^2 / trace of the covariance)
+def gaussian_kernel(rows: Tensor) -> Tensor:
+    """Return exp(-|x - x'|^2 / the trace of the covariance) for each pair of rows (m, d)."""
+    distance = torch.cdist(rows.double(), rows.double()).square()
+    return torch.exp(-2 * distance / distance.mean().clamp_min(1e-300))
+
+
+def by_kernel(kernel: Tensor, labels: Tensor, held: Tensor) -> Tensor:
+    """Foretell those labels (m,) that are held out from the others, by regression with a kernel (m, m)."""
     wanted = F.one_hot(labels[~held]).double()
     mean = wanted.mean(dim=0)
     system = kernel[~held][:, ~held] + RIDGE * torch.eye(len(wanted), dtype=torch.float64, device="cpu")
