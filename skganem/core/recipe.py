@@ -98,8 +98,8 @@ class Recipe:
         hardly anything of those that are held out, or of rows less than is known without it: w is then uniform, too.
     augmentation : {"auto", None} or callable (x, index, rng) -> x'
         The changes under which an E-net's answer must stay the same. "auto" warps images and mixes rows with their neighbours,
-        under the same condition. Encoders learn with images that are shrunken first, if their shorter side has 64 pixels or
-        more, to 32 to 47.
+        unless known labels show, as for `init`, that these are of other classes. Encoders learn with images that are shrunken
+        first, if their shorter side has 64 pixels or more, to 32 to 47.
     e_strength : float
         The size of the E-step's warps, as a part of those by which encoders learn ("auto" and `ImageWarp`); they change the
         contrast of images with 3 channels alone.
