@@ -10,7 +10,7 @@ from clustering import CLUSTERING, run
 from report import append, parsed, parser, read, table
 
 from skganem import Recipe
-from skganem.core.networks import DEFAULT_NETWORKS
+from skganem.core.networks.architectures import DEFAULT_NETWORKS
 
 ALIKE = {"width": 32, "max_iter": 12, "min_e_steps": 300, "tol": 0.0}
 #: In this order, each to the recipe that the ones before have made of that of the released code.

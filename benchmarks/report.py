@@ -15,7 +15,7 @@ import sklearn
 import torch
 
 import skganem
-from skganem.core.runtime import resolve_device, resolve_precision
+from skganem.core.runtime.device import resolve_device, resolve_precision
 
 
 def parser(doc, name, seeds=5):

@@ -11,14 +11,14 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from sklearn.svm import SVC
 
-from skganem.core.augment import ImageWarp
-from skganem.core.data import Scaling, Source, endless_batches
-from skganem.core.losses import e_net_loss
-from skganem.core.model import Layout, Model
-from skganem.core.networks import Classifier, e_net_features
+from skganem.core.data.dataset import Scaling, Source, endless_batches
+from skganem.core.features.simclr import learn_features, warm_cosine
+from skganem.core.features.transforms import ImageWarp
+from skganem.core.losses.gan import e_net_loss
+from skganem.core.networks.architectures import Classifier, e_net_features
+from skganem.core.networks.mixture import Layout, Model
 from skganem.core.recipe import Recipe
-from skganem.core.representation import learn_features, warm_cosine
-from skganem.core.runtime import autocast, resolve_device, resolve_precision, seeded
+from skganem.core.runtime.device import autocast, resolve_device, resolve_precision, seeded
 
 
 def umap(n_components, seed):

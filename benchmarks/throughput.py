@@ -22,12 +22,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from skganem import GANEMClustering, GANEMTransformer, Recipe
-from skganem.core.data import Scaling, Source
-from skganem.core.e_step import e_step
-from skganem.core.m_step import m_step
-from skganem.core.model import Layout, Model
-from skganem.core.runtime import resolve_device, resolve_precision
-from skganem.core.training import Training
+from skganem.core.data.dataset import Scaling, Source
+from skganem.core.em.e_step import e_step
+from skganem.core.em.m_step import m_step
+from skganem.core.em.state import Training
+from skganem.core.networks.mixture import Layout, Model
+from skganem.core.runtime.device import resolve_device, resolve_precision
 
 
 def images(n, side=28, channels=1):

@@ -1,11 +1,11 @@
 """GAN-EM as scikit-learn estimators: clustering, few-label classification and features of images and rows."""
 
 from skganem._clustering import GANEMClustering
-from skganem._persistence import load, save
+from skganem._io import load, save
 from skganem._semi_supervised import GANEMSemiSupervisedClassifier
 from skganem._transformer import GANEMTransformer
-from skganem.core.augment import ImageWarp
-from skganem.core.networks import Networks
+from skganem.core.features.transforms import ImageWarp
+from skganem.core.networks.architectures import Networks
 from skganem.core.recipe import Recipe
 from skganem.metrics import clustering_error
 

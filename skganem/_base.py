@@ -18,16 +18,16 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skganem._callbacks import CallbackSupportMixin
-from skganem._input import as_rows, network_shape
-from skganem.core import storage
-from skganem.core.augment import ImageWarp
-from skganem.core.checkpoint import Checkpoint, identity
-from skganem.core.data import Scaling, Source
+from skganem._validation import as_rows, network_shape
+from skganem.core.data.dataset import Scaling, Source
+from skganem.core.data.shapes import is_image
+from skganem.core.em.checkpoint import Checkpoint, identity
+from skganem.core.features.transforms import ImageWarp
 from skganem.core.fit import Problem, Solution, fit
-from skganem.core.model import Layout, Model
+from skganem.core.networks.mixture import Layout, Model
 from skganem.core.recipe import RECIPES, Recipe
-from skganem.core.runtime import resolve_device, resolve_precision, trainable
-from skganem.core.shapes import is_image
+from skganem.core.runtime import serialization as storage
+from skganem.core.runtime.device import resolve_device, resolve_precision, trainable
 
 HISTORY = ("loss_g", "loss_d", "loss_e", "confidence", "change", "n_empty", "seconds", "phi")
 

@@ -11,8 +11,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from skganem._base import BaseGANEM, sound
-from skganem._input import as_rows, unchanged_on_error
-from skganem.core.graph import spread_out
+from skganem._validation import as_rows, unchanged_on_error
+from skganem.core.graph.spectral import spread_out
 from skganem.core.recipe import CHOICES
 
 MAX_SCORED = 5000

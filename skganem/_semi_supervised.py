@@ -6,8 +6,8 @@ from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils.validation import check_is_fitted
 
 from skganem._base import BaseGANEM
-from skganem._input import as_rows, unchanged_on_error
 from skganem._labels import split_labels
+from skganem._validation import as_rows, unchanged_on_error
 
 
 class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):

@@ -12,9 +12,9 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from skganem._base import BaseGANEM, sound
-from skganem._input import as_rows, unchanged_on_error
 from skganem._labels import as_column, is_unlabeled, split_labels
-from skganem.core.initial import matching
+from skganem._validation import as_rows, unchanged_on_error
+from skganem.core.init.responsibilities import matching
 from skganem.core.recipe import CHOICES
 
 

@@ -6,8 +6,8 @@ import torch
 from sklearn.datasets import load_digits, make_blobs, make_moons
 
 from skganem import Recipe
-from skganem.core import graph
-from skganem.core.data import Scaling, Source
+from skganem.core.data.dataset import Scaling, Source
+from skganem.core.graph import spectral as graph
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 

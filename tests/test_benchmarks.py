@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 from skganem import clustering_error
-
-from .conftest import fast_recipe
+from tests.conftest import fast_recipe
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 

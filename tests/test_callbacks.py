@@ -7,8 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skganem import GANEMClustering, GANEMSemiSupervisedClassifier, GANEMTransformer
-
-from .conftest import fast_recipe
+from tests.conftest import fast_recipe
 
 pytest.importorskip("sklearn.callback")
 

@@ -15,12 +15,12 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import adjusted_rand_score
 
 from skganem import GANEMClustering, Recipe, clustering_error
-from skganem.core import data, em
-from skganem.core.data import Scaling, Source
-from skganem.core.runtime import deterministic, resolve_device
-from skganem.core.training import Divergence
-
-from .conftest import fast_recipe
+from skganem.core.data import dataset as data
+from skganem.core.data.dataset import Scaling, Source
+from skganem.core.em import loop as em
+from skganem.core.em.state import Divergence
+from skganem.core.runtime.device import deterministic, resolve_device
+from tests.conftest import fast_recipe
 
 
 def fast(n_clusters=3, **params):
@@ -280,8 +280,8 @@ def test_prediction_does_not_depend_on_the_batch(digits):
 PLACES = """
 import numpy as np, torch
 from skganem import Recipe
-from skganem.core.data import Scaling, Source
-from skganem.core.model import Layout, Model
+from skganem.core.data.dataset import Scaling, Source
+from skganem.core.networks.mixture import Layout, Model
 
 cpu, recipe = torch.device("cpu"), Recipe()
 for shape, n_components in (((2,), None), ((64,), 2), ((20,), 100), ((1, 8, 8), None), ((1, 28, 28), 100)):
@@ -657,7 +657,7 @@ def test_equal_images_are_one_cluster():
 
 @pytest.mark.parametrize("images", [False, True])
 def test_one_cluster_has_all_samples_and_needs_no_partition(blobs, digits, images, monkeypatch):
-    monkeypatch.setattr("skganem.core.initial.partitioned", None)
+    monkeypatch.setattr("skganem.core.init.responsibilities.partitioned", None)
     if images:  # rows have a graph for their augmentation
         monkeypatch.setattr("skganem.core.fit.neighbour_graph", None)
     X = digits[0] if images else blobs[0]

@@ -4,8 +4,7 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skganem import GANEMClustering, GANEMSemiSupervisedClassifier, GANEMTransformer
-
-from .conftest import fast_recipe
+from tests.conftest import fast_recipe
 
 SMALL = fast_recipe(max_iter=1, min_e_steps=40, width=8)
 

@@ -8,8 +8,7 @@ from sklearn.pipeline import make_pipeline
 
 from skganem import GANEMClustering, GANEMSemiSupervisedClassifier, GANEMTransformer
 from skganem.display import ClusterConfusionDisplay, EMHistoryDisplay, FeatureMapDisplay, GeneratedSamplesDisplay
-
-from .conftest import fast_recipe
+from tests.conftest import fast_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -11,8 +11,7 @@ import pytest
 import sklearn.datasets
 
 from skganem._base import BaseGANEM
-
-from .conftest import fast_recipe
+from tests.conftest import fast_recipe
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))

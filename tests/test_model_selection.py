@@ -18,9 +18,8 @@ from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from skganem import GANEMClustering, GANEMSemiSupervisedClassifier, GANEMTransformer, Recipe
-from skganem.core.graph import spread_out
-
-from .conftest import fast_recipe
+from skganem.core.graph.spectral import spread_out
+from tests.conftest import fast_recipe
 
 FAST = fast_recipe(min_e_steps=60)
 

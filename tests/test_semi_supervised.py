@@ -8,8 +8,7 @@ import torch
 
 from skganem import GANEMSemiSupervisedClassifier, GANEMTransformer, Recipe
 from skganem._labels import is_unlabeled, split_labels
-
-from .conftest import fast_recipe
+from tests.conftest import fast_recipe
 
 
 def fast(**params):

@@ -7,8 +7,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 
 from skganem import GANEMTransformer
-
-from .conftest import fast_recipe
+from tests.conftest import fast_recipe
 
 
 def fast(n_components=5, **params):

@@ -11,19 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skganem.core import initial
-from skganem.core.augment import Augmentation, ImageWarp, NeighbourMix
-from skganem.core.checkpoint import Checkpoint, fingerprint, restore
-from skganem.core.data import NONE, Source
-from skganem.core.e_step import certainty, change
-from skganem.core.em import expectation_maximization, fix_known
-from skganem.core.model import Layout, Model
-from skganem.core.neighbours import NeighbourGraph
+from skganem.core.data.dataset import NONE, Source
+from skganem.core.data.shapes import is_image
+from skganem.core.em.checkpoint import Checkpoint, fingerprint, restore
+from skganem.core.em.e_step import certainty, change
+from skganem.core.em.loop import expectation_maximization, fix_known
+from skganem.core.em.state import Divergence, Training
+from skganem.core.features.simclr import learn_features
+from skganem.core.features.transforms import Augmentation, ImageWarp, NeighbourMix
+from skganem.core.graph.knn import NeighbourGraph
+from skganem.core.init import responsibilities as initial
+from skganem.core.networks.mixture import Layout, Model
 from skganem.core.recipe import Recipe
-from skganem.core.representation import learn_features
-from skganem.core.runtime import borrowed_streams, deterministic, trainable
-from skganem.core.shapes import is_image
-from skganem.core.training import Divergence, Training
+from skganem.core.runtime.device import borrowed_streams, deterministic, trainable
 
 
 @dataclass(frozen=True)

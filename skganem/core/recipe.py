@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from skganem.core.augment import Augmentation
-from skganem.core.losses import DISCRIMINATOR_LOSSES, GENERATOR_LOSSES, DiscriminatorLoss, GeneratorLoss
-from skganem.core.networks import DEFAULT_NETWORKS, PAPER_NETWORKS, Networks
+from skganem.core.features.transforms import Augmentation
+from skganem.core.losses.gan import DISCRIMINATOR_LOSSES, GENERATOR_LOSSES, DiscriminatorLoss, GeneratorLoss
+from skganem.core.networks.architectures import DEFAULT_NETWORKS, PAPER_NETWORKS, Networks
 
 #: (discriminator, real batch, its w, step) -> penalty added to L_D; or the names "clip", "r1"
 Lipschitz = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
@@ -73,7 +73,7 @@ class Recipe:
     batch_size, e_batch_size : int
         Real samples, and as many generated ones, in a batch of the M-step and of the E-step.
     width : int
-        Filters of the networks' first layer (see `skganem.core.networks`).
+        Filters of the networks' first layer (see `skganem.core.networks.architectures`).
     n_noise : int
         Length of the generator's noise z, uniform in [-1, 1].
     networks : Networks

@@ -1,0 +1,1 @@
+"""Samples as the caller gave them, handed out in scaled batches."""

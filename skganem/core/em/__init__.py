@@ -1,0 +1,1 @@
+"""Algorithm 1: the EM loop, its M-step and its E-step."""

@@ -1,0 +1,1 @@
+"""Views of samples, and encoders that learn features from them without labels."""

@@ -1,0 +1,1 @@
+"""Where and how the networks run: device, precision, random streams, files."""

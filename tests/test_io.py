@@ -1,0 +1,517 @@
+"""Models in files, checkpoints, and fits that go on."""
+
+import copy
+import json
+import multiprocessing
+import os
+import pickle
+import signal
+from contextlib import nullcontext
+from functools import cache, partial
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import torch
+from sklearn import config_context
+from sklearn.datasets import make_blobs
+from torch import nn
+
+from skganem import GANEMClustering, GANEMSemiSupervisedClassifier, GANEMTransformer, Networks, Recipe, load, save
+from skganem.core.em import loop as em
+from skganem.core.em.checkpoint import identity
+from skganem.core.networks.architectures import generator
+from skganem.core.runtime import serialization as storage
+from tests.conftest import fast_recipe
+
+safetensors_numpy = pytest.importorskip("safetensors.numpy")
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    X, y = make_blobs(120, centers=3, n_features=4, random_state=0)
+    names = np.array(["left", "right", "up"])[y]
+    partial = np.where(np.arange(120) < 30, names, "?")
+    return X, [
+        GANEMClustering(3, recipe=fast_recipe(), random_state=0).fit(X),
+        GANEMSemiSupervisedClassifier(unlabeled="?", recipe=fast_recipe(), random_state=0).fit(X, partial),
+        GANEMTransformer(5, n_clusters=3, recipe="default", max_iter=1, width=4, random_state=0).fit(X),
+    ]
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_loaded_model_is_the_saved_one(fitted, tmp_path, which):
+    X, models = fitted
+    model, path = models[which], tmp_path / "model.safetensors"
+    save(model, path)
+    again = load(path)
+    assert repr(again) == repr(model)
+    assert set(vars(again)) == set(vars(model))
+    assert again.weights_.tobytes() == model.weights_.tobytes()
+    assert again._posterior(X).tobytes() == model._posterior(X).tobytes()
+    assert again._generate([0, 1, 2], 0).tobytes() == model._generate([0, 1, 2], 0).tobytes()
+    for name in ("labels_", "classes_", "transduction_", "label_distributions_"):
+        if hasattr(model, name):
+            kept, loaded = getattr(model, name), getattr(again, name)
+            assert kept.dtype == loaded.dtype
+            np.testing.assert_array_equal(kept, loaded)
+    for name, values in model.history_.items():
+        assert again.history_[name].tobytes() == values.tobytes()
+
+
+def test_a_loaded_model_of_images_takes_images(tmp_path, digits):
+    model = GANEMClustering(3, recipe=fast_recipe(), random_state=0).fit(digits[0][:80])
+    save(model, tmp_path / "digits.safetensors")
+    again = load(tmp_path / "digits.safetensors")
+    assert again.sample(2, random_state=0)[0].shape == (2, 8, 8)
+    np.testing.assert_array_equal(again.predict_proba(digits[0]), model.predict_proba(digits[0]))
+    assert again.score(digits[0]) == model.score(digits[0])
+    again.fit(digits[0][:80])
+    np.testing.assert_array_equal(again.labels_, model.labels_)
+
+
+def small_features(shape, width):
+    return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), 7), nn.LeakyReLU())
+
+
+def test_what_holds_functions_is_asked_for_at_load(tmp_path):
+    X, _ = make_blobs(60, centers=2, random_state=0)
+    recipe = fast_recipe(networks=Networks(generator, small_features, small_features))
+    model = GANEMClustering(2, recipe=recipe, random_state=np.random.RandomState(0)).fit(X)
+    with pytest.warns(UserWarning, match="load is to be given: recipe"):
+        save(model, tmp_path / "own.safetensors")
+    with pytest.raises(ValueError, match="does not hold the recipe"):
+        load(tmp_path / "own.safetensors")
+    again = load(tmp_path / "own.safetensors", recipe=recipe)
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    assert again.random_state is None
+    with pytest.warns(UserWarning, match="load is to be given: recipe"):  # though the networks of the next fit are plain
+        save(model.set_params(recipe="default"), tmp_path / "own.safetensors")
+    with pytest.raises(ValueError, match="does not hold the recipe"):
+        load(tmp_path / "own.safetensors")
+
+
+def test_parameters_and_classes_of_other_libraries(tmp_path):
+    X, y = make_blobs(60, centers=2, random_state=0)
+    path = tmp_path / "model.safetensors"
+    model = GANEMClustering(2, init=pd.DataFrame(np.eye(2)[y]), recipe=fast_recipe(), random_state=0).fit(X)
+    with pytest.warns(UserWarning, match="load is to be given: init"):
+        save(model, path)
+    with pytest.warns(UserWarning, match="alone, not init"):
+        np.testing.assert_array_equal(load(path).predict_proba(X), model.predict_proba(X))
+    days = np.array(["2026-01-05", "2026-01-06"], dtype="datetime64[ns]")
+    model = GANEMSemiSupervisedClassifier(recipe=fast_recipe(), random_state=0).fit(X, days[y])
+    save(model, path)
+    assert load(path).predict(X).dtype == days.dtype
+    np.testing.assert_array_equal(load(path).predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("value", [np.longdouble(0.1), np.array([0.1], dtype=np.longdouble), np.clongdouble(1)])
+def test_longer_floats_than_a_file_has_are_refused_by_name(tmp_path, value):
+    with pytest.raises(storage.NotPlainError, match="its numbers are longer"):
+        storage.write(tmp_path / "x", "value", [value])
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_fitted_estimators_of_ours_are_saved(tmp_path):
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError):
+        save(GANEMClustering(), tmp_path / "x")
+    with pytest.raises(TypeError, match="got a KMeans"):
+        save(KMeans(2, n_init=1).fit([[0.0], [1.0]]), tmp_path / "x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_metadata_requests_are_left_out_with_a_warning(fitted, tmp_path):
+    model = fitted[1][1]
+    assert isinstance(model, GANEMSemiSupervisedClassifier)
+    with config_context(enable_metadata_routing=True):
+        asking = copy.deepcopy(model).set_score_request(sample_weight=True)
+        with pytest.warns(UserWarning, match="call set_score_request and its like again after load"):
+            save(asking, tmp_path / "x")
+    np.testing.assert_array_equal(load(tmp_path / "x").transduction_, model.transduction_)
+
+
+def test_a_failed_writing_leaves_the_old_file(fitted, tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    save(fitted[1][0], path)
+    before = path.read_bytes()
+    monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        save(fitted[1][1], path)
+    assert path.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def mutations(data, rng):
+    """Yield 100 damaged forms of a file's bytes."""
+    header = 8 + int.from_bytes(data[:8], "little")
+    for size in rng.integers(0, len(data), 20):
+        yield data[:size]
+    for low, high, n in ((0, 8, 15), (8, header, 30), (header, len(data), 25)):
+        for position in rng.integers(low, high, n):
+            changed = bytearray(data)
+            changed[position] ^= 1 << rng.integers(8)
+            yield bytes(changed)
+    for size in rng.integers(1, 100, 10):
+        yield data + rng.bytes(size)
+
+
+def test_damaged_files_are_refused(fitted, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save(fitted[1][0], path)
+    data = path.read_bytes()
+    damaged = list(mutations(data, np.random.default_rng(0)))
+    assert len(damaged) == 100
+    for number, mutation in enumerate(damaged):
+        other = tmp_path / f"{number}.safetensors"
+        other.write_bytes(mutation)
+        with pytest.raises(ValueError, match=rf"{number}\.safetensors (is damaged|was not written|was written|holds)"):
+            load(other)
+
+
+class Bomb:
+    """What runs code when it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("bomb",)
+
+
+def test_foreign_files_are_refused(fitted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = fitted[1][0]
+    save(model, "model.safetensors")
+    storage.write("checkpoint.safetensors", "checkpoint", {})
+    safetensors_numpy.save_file({"x": np.zeros(3)}, "foreign.safetensors")
+    (tmp_path / "bomb.pkl").write_bytes(pickle.dumps(Bomb()))
+    torch.save(Bomb(), "bomb.pt")
+    joblib.dump(model, "model.joblib")
+    (tmp_path / "text.txt").write_text("hello")
+    head = {"format": "skganem", "version": "2", "kind": "model", "value": json.dumps({"new": "things"})}
+    safetensors_numpy.save_file({}, "future.safetensors", {**head, "digest": storage.digest(head, {})})
+    stale = {**head, "version": "1", "value": json.dumps({"$": "NoSuchRecord", "items": {}})}
+    safetensors_numpy.save_file({}, "stale.safetensors", {**stale, "digest": storage.digest(stale, {})})
+    for name, message in {
+        "checkpoint.safetensors": "holds a checkpoint, not a model", "foreign.safetensors": "not written by skganem",
+        "bomb.pkl": "no file of skganem's", "bomb.pt": "no file of skganem's", "model.joblib": "no file of skganem's",
+        "text.txt": "no file of skganem's", "future.safetensors": "newer version", "stale.safetensors": "another version",
+    }.items():  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            load(name)
+    assert not (tmp_path / "bomb").exists()
+    with pytest.raises(FileNotFoundError):
+        load("absent.safetensors")
+
+
+def test_a_device_that_is_absent_becomes_the_cpu(fitted, tmp_path):
+    X, models = fitted
+    model = GANEMClustering(3, recipe=fast_recipe(), random_state=0).fit(X)
+    model.device = "cuda:7"  # as if it had been fitted there
+    save(model, tmp_path / "model.safetensors")
+    for reading in (lambda: load(tmp_path / "model.safetensors"), lambda: pickle.loads(pickle.dumps(model))):
+        with pytest.warns(UserWarning, match="put on the CPU"):
+            again = reading()
+        assert again.device_ == "cpu"
+        np.testing.assert_array_equal(again.predict(X), models[0].predict(X))
+    assert load(tmp_path / "model.safetensors", device="cpu").device_ == "cpu"
+
+
+def test_skops_keeps_a_model(fitted, tmp_path):
+    skops = pytest.importorskip("skops.io")
+    X, models = fitted
+    skops.dump(models[0], tmp_path / "model.skops")
+    unknown = skops.get_untrusted_types(file=tmp_path / "model.skops")
+    assert all(name == "numpy.dtype" or name.startswith("skganem.") for name in unknown)
+    np.testing.assert_array_equal(skops.load(tmp_path / "model.skops", trusted=unknown).predict(X), models[0].predict(X))
+
+
+# Checkpoints
+
+
+def everything(model, X):
+    """Return all that a fit has found, apart from how long it took."""
+    history = [values.tobytes() for name, values in model.history_.items() if name != "seconds"]
+    samples = model.sample(5, random_state=0)[0]
+    return model.predict_proba(X).tobytes(), model.weights_.tobytes(), model.criterion_, samples.tobytes(), history
+
+
+def noisy_features(shape, width):
+    """Draw from torch's global stream in training."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), 8), nn.Dropout(0.2), nn.LeakyReLU())
+
+
+CASES = {
+    "rows": ({}, "rows"),
+    "images": ({}, "images"),
+    "rmsprop, clipping": ({"optimizer": "rmsprop", "lipschitz": "clip", "init": "random"}, "rows"),
+    "dropout": ({"networks": Networks(generator, noisy_features, noisy_features)}, "rows"),
+    "two starts": ({}, "rows"),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request, digits):
+    changes, form = CASES[request.param]
+    X = digits[0][:100] if form == "images" else make_blobs(100, centers=3, n_features=4, random_state=0)[0]
+    n_init = 2 if request.param == "two starts" else 1
+    return X, lambda **own: GANEMClustering(
+        3, recipe=fast_recipe(max_iter=4, tol=0.0, **changes), n_init=n_init, random_state=3, **own
+    )
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_an_ended_process_goes_on_to_the_same_end(case, tmp_path, monkeypatch):
+    """Whatever call of the M-step, the E-step or the writing a process dies in, the next one ends as if it had not."""
+    X, make = case
+    expected = everything(make().fit(X), X)
+    for stage in ((em, "m_step"), (em, "e_step"), (storage, "write"), (os, "fsync"), (os, "replace")):
+        for call in (1, 3):
+            folder = tmp_path / f"{stage[1]}-{call}"
+            with monkeypatch.context() as patch:
+                dies_in(patch, *stage, call)
+                with pytest.raises(Killed):
+                    make(checkpoint_dir=folder).fit(X)
+            assert everything(make(checkpoint_dir=folder).fit(X), X) == expected
+
+
+def dies_in(patch, module, name, call):
+    """Have the n-th call of a function end the process."""
+    original, calls = getattr(module, name), []
+
+    def function(*arguments, **settings):
+        calls.append(1)
+        if len(calls) == call:
+            raise Killed
+        return original(*arguments, **settings)
+
+    patch.setattr(module, name, function)
+
+
+def fit_until_killed(folder, X, recipe, call):
+    torch.set_num_threads(1)
+    original, calls = storage.write, []
+
+    def write(path, kind, value):
+        original(path, kind, value)
+        calls.append(1)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    storage.write = write
+    GANEMClustering(3, recipe=recipe, random_state=0, checkpoint_dir=folder).fit(X)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills a process by a signal that this system lacks")
+def test_a_killed_process_goes_on_to_the_same_end(tmp_path):
+    X, recipe = make_blobs(100, centers=3, random_state=0)[0], fast_recipe(max_iter=3, tol=0.0)
+    expected = everything(GANEMClustering(3, recipe=recipe, random_state=0).fit(X), X)
+    process = multiprocessing.get_context("spawn").Process(target=fit_until_killed, args=(tmp_path, X, recipe, 3))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    model = GANEMClustering(3, recipe=recipe, random_state=0, checkpoint_dir=tmp_path)
+    assert everything(model.fit(X), X) == expected
+
+
+def test_a_finished_fit_is_not_done_again(tmp_path, blobs, monkeypatch):
+    make = lambda: GANEMClustering(3, recipe=fast_recipe(), checkpoint_dir=tmp_path)  # noqa: E731
+    first = make().fit(blobs[0])
+    monkeypatch.setattr(em, "m_step", None)
+    assert everything(make().fit(blobs[0]), blobs[0]) == everything(first, blobs[0])
+
+
+def test_an_initial_w_that_is_drawn_anew_does_not_make_another_fit(tmp_path, blobs, monkeypatch):
+    (X, y), rng = blobs, np.random.default_rng(0)
+    draw = lambda X, n_clusters, random_state: 0.8 * np.eye(3)[y] + 0.2 * rng.dirichlet(np.ones(3), len(X))  # noqa: E731
+    make = lambda init: GANEMClustering(3, init=init, recipe=fast_recipe(), checkpoint_dir=tmp_path)  # noqa: E731
+    first = make(draw).fit(X)
+    with monkeypatch.context() as patched:
+        patched.setattr(em, "m_step", None)
+        assert everything(make(draw).fit(X), X) == everything(first, X)
+    with pytest.raises(ValueError, match="belongs to a fit of other data or with other parameters"):
+        make(lambda X, n_clusters, random_state: np.eye(n_clusters)[np.arange(len(X)) % n_clusters]).fit(X)
+
+
+@pytest.mark.parametrize("change", ["data", "recipe", "seed", "n_clusters"])
+def test_checkpoints_of_another_fit_are_refused(tmp_path, blobs, change):
+    X, _ = blobs
+    settings = {"recipe": fast_recipe(), "random_state": 0, "n_clusters": 3}
+    GANEMClustering(**settings, checkpoint_dir=tmp_path).fit(X)
+    X = X + 1e-9 if change == "data" else X
+    settings |= {
+        "data": {}, "recipe": {"recipe": fast_recipe(min_e_steps=11)}, "seed": {"random_state": 1},
+        "n_clusters": {"n_clusters": 2},
+    }[change]  # fmt: skip
+    with pytest.raises(ValueError, match="belongs to a fit of other data or with other parameters"):
+        GANEMClustering(**settings, checkpoint_dir=tmp_path).fit(X)
+
+
+def test_checkpoints_of_other_labels_are_refused(tmp_path, blobs):
+    X, y = blobs
+    make = lambda: GANEMSemiSupervisedClassifier(recipe=fast_recipe(), random_state=0, checkpoint_dir=tmp_path)  # noqa: E731
+    make().fit(X, np.where(np.arange(150) < 30, y, -1))
+    with pytest.raises(ValueError, match="belongs to a fit of other data or with other parameters"):
+        make().fit(X, np.where(np.arange(150) < 29, y, -1))
+
+
+def test_checkpoints_are_kept_every_few_iterations(tmp_path, blobs, monkeypatch):
+    written = []
+    original = storage.write
+    monkeypatch.setattr(storage, "write", lambda path, kind, value: written.append(kind) or original(path, kind, value))
+    recipe = fast_recipe(max_iter=5, tol=0.0)
+    GANEMClustering(3, recipe=recipe, random_state=0, checkpoint_dir=tmp_path, checkpoint_every=3).fit(blobs[0])
+    assert written == ["fit", "checkpoint", "checkpoint", "checkpoint"]  # begun, 0, 3, 5
+
+
+# warm_start
+
+
+def test_warm_start_goes_on_from_the_last_fit(blobs):
+    X, y = blobs
+    moved = np.eye(3)[(y + 1) % 3]  # cluster numbers that no fresh start would find
+    recipe = fast_recipe(min_e_steps=100, learning_rates=(1e-3, 1e-3, 5e-3))
+    model = GANEMClustering(3, recipe=recipe, init=moved, warm_start=True, random_state=0).fit(X)
+    np.testing.assert_array_equal(model.labels_, (y + 1) % 3)
+    e_net = model._model.e_net
+    before = {name: value.clone() for name, value in e_net.state_dict().items()}
+    model.set_params(max_iter=1).fit(X[:100])
+    np.testing.assert_array_equal(model.labels_, (y[:100] + 1) % 3)
+    assert model.n_iter_ == 1
+    assert not torch.equal(model._model.e_net.output.weight, e_net.output.weight)
+    for name, value in e_net.state_dict().items():  # a model that was handed out is not changed
+        assert torch.equal(value, before[name])
+
+
+def test_warm_start_needs_the_same_form(blobs):
+    X, y = blobs
+    model = GANEMClustering(3, recipe=fast_recipe(), warm_start=True, random_state=0).fit(X)
+    labels = model.labels_
+    for changed, data in (({"n_clusters": 4}, X), ({"width": 5}, X), ({}, X[:, :3])):
+        with pytest.raises(ValueError, match="warm_start"):
+            model.set_params(**changed).fit(data)
+        model.set_params(n_clusters=3, width=None)
+        assert model.labels_ is labels
+    classifier = GANEMSemiSupervisedClassifier(recipe=fast_recipe(), warm_start=True, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="the classes of the last fit"):
+        classifier.fit(X, np.where(y == 2, -1, y))
+
+
+def test_warm_start_keeps_labels_known(blobs):
+    X, y = blobs
+    partial = np.where(np.arange(len(y)) < 30, y, -1)
+    model = GANEMSemiSupervisedClassifier(recipe=fast_recipe(), warm_start=True, random_state=0).fit(X, partial)
+    model.fit(X[:50], partial[:50])
+    np.testing.assert_array_equal(model.transduction_[:30], y[:30])
+
+
+# Files
+
+
+def test_others_may_read_a_file_as_any_other(fitted, tmp_path):
+    (tmp_path / "any").touch()
+    save(fitted[1][0], tmp_path / "model")
+    assert (tmp_path / "model").stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
+def test_a_link_stays_one_and_a_name_may_be_long(fitted, tmp_path):
+    long = tmp_path / ("m" * 250)
+    (tmp_path / "link").symlink_to(long)
+    save(fitted[1][0], tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert load(long).n_iter_ == fitted[1][0].n_iter_
+
+
+def test_a_checkpoint_of_a_fit_that_went_on_from_another_model_is_refused(tmp_path, blobs):
+    X = blobs[0]
+    for first, refused in ((X, nullcontext()), (50 * X + 1000, pytest.raises(ValueError, match="belongs to a fit of other"))):
+        model = GANEMClustering(1, recipe=fast_recipe(max_iter=1), random_state=0).fit(first)
+        with refused:
+            model.set_params(warm_start=True, checkpoint_dir=tmp_path).fit(X)
+
+
+def test_a_checkpoint_folder_may_be_a_path(tmp_path, blobs, recwarn):
+    model = GANEMClustering(3, recipe=fast_recipe(max_iter=1), checkpoint_dir=tmp_path / "fit", random_state=0).fit(blobs[0])
+    save(model, tmp_path / "model")
+    assert load(tmp_path / "model").checkpoint_dir == str(tmp_path / "fit")
+    assert not recwarn
+
+
+def softer(x, index, rng, by=1):
+    return x / by
+
+
+class Softer:
+    """A change that is an object."""
+
+    def __init__(self, by):
+        self.by = by
+
+    def __call__(self, x, index, rng):
+        return x / self.by
+
+
+class Shown(Softer):
+    """One that is shown by a name."""
+
+    def __repr__(self):
+        return "Shown()"
+
+
+def test_functions_are_told_apart_by_what_they_do():
+    def dividing(by):
+        return lambda x, index, rng: x / by
+
+    def body(by):
+        return lambda shape, width: nn.Sequential(nn.Flatten(), nn.Dropout(by))
+
+    def keyword(by):
+        def change(x, index, rng, *, by=by):
+            return x / by
+
+        return change
+
+    def unset():
+        change = lambda x, index, rng: x / by  # noqa: E731
+        if False:
+            by = 2
+        return change
+
+    class Change(nn.Module):
+        def __init__(self, by):
+            super().__init__()
+            self._by = by
+
+    long = np.arange(5000)
+    kinds = [
+        softer, partial(softer, by=2), partial(softer, by=3), Softer(2), Softer(3), Softer(2).__call__, dividing(2),
+        Shown(2), Shown(3), dividing(3), lambda x, index, rng: x - 2,
+        lambda x, index, rng: x in {"a", "b"}, Recipe(), Recipe(augmentation=dividing(2)),
+        Recipe(networks=Networks(e_net=lambda shape, width: nn.Sequential(nn.Flatten(), nn.Dropout(0.1)))),
+        Recipe(networks=Networks(e_net=lambda shape, width: nn.Sequential(nn.Flatten(), nn.Dropout(0.9)))),
+        Recipe(networks=Networks(e_net=body(0.1))), Recipe(networks=Networks(e_net=body(0.9))), keyword(2), keyword(3),
+        dividing(long), dividing(np.where(long == 2500, 0, long)), dividing(np.array([2, None])), dividing(np.array([3, None])),
+        dividing(torch.tensor(long)), dividing(torch.ones((), dtype=torch.bfloat16)), dividing(torch.zeros(())),
+        unset(), Change(2), Change(3), nn.Dropout(0.1), nn.Dropout(0.2), torch.relu, torch.tanh, np.sin, np.cos,
+        np.random.default_rng(0), np.random.PCG64(0), "a at 0x1", "a at 0x2", cache(dividing(2)), cache(dividing(3)),
+        {0: 1}.get, {0: 2}.get, sp.csr_array(np.eye(3)),
+        sp.csr_array(2 * np.eye(3)), pd.DataFrame({"a": long}), pd.DataFrame({"a": np.where(long == 2500, 0, long)}),
+    ]  # fmt: skip
+    assert len({identity(kind) for kind in kinds}) == len(kinds)
+    assert identity(dividing(2)) == identity(dividing(2))
+    assert identity(unset()) == identity(unset())
+    assert identity(Softer(2)) == identity(Softer(2))
+    assert not any("0x" in identity(kind) for kind in [*kinds, object(), (i for i in "a")] if not isinstance(kind, str))
+    assert list({0, 8}) != list({8, 0})  # nor does the order of a set matter, which is another one in another process
+    assert identity({0, 8}) == identity({8, 0})
+    drawn = np.random.default_rng(0)
+    before = identity(dividing(drawn))
+    drawn.random()
+    assert identity(dividing(drawn)) == before
