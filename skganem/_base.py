@@ -19,17 +19,20 @@ from sklearn.utils.validation import check_is_fitted
 
 from skganem._callbacks import CallbackSupportMixin
 from skganem._validation import as_rows, network_shape
-from skganem.core.data.dataset import Scaling, Source
+from skganem.core.data.dataset import ArrayDataset, Scaler
 from skganem.core.data.shapes import is_image
-from skganem.core.em.checkpoint import Checkpoint, identity
+from skganem.core.em.checkpoint import Checkpoint
 from skganem.core.features.transforms import ImageWarp
-from skganem.core.fit import Problem, Solution, fit
-from skganem.core.networks.mixture import Layout, Model
+from skganem.core.fit import FitResult, FitSpec, fit
+from skganem.core.networks.mixture import MixtureModel, NetworkSpec
 from skganem.core.recipe import RECIPES, Recipe
-from skganem.core.runtime import serialization as storage
-from skganem.core.runtime.device import resolve_device, resolve_precision, trainable
+from skganem.core.runtime import serialization
+from skganem.core.runtime.device import resolve_device, resolve_precision
+from skganem.core.runtime.fingerprint import stable_repr
+from skganem.core.runtime.rng import float32_with_grad
 
-HISTORY = ("loss_g", "loss_d", "loss_e", "confidence", "change", "n_empty", "seconds", "phi")
+#: What the EM loop records of each iteration, apart from its number.
+HISTORY_KEYS = ("loss_g", "loss_d", "loss_e", "confidence", "label_change", "n_empty", "seconds", "phi")
 
 
 class BaseGANEM(CallbackSupportMixin, BaseEstimator):
@@ -64,70 +67,71 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
             changes["augmentation"] = self.augmentation
         return replace(recipe, **changes)
 
-    def _train(self, X, n_clusters, shown=None, **details):
-        """Fit the core to validated rows and keep the best of `n_init` solutions; set all shared attributes.
+    def _train(self, X, n_clusters, callback_data=None, **details):
+        """Fit the core to validated rows and keep the best of `n_init` results; set all shared attributes.
 
-        Callbacks are shown the rows, or what `shown` has instead, which may be functions that return it. `details` are those of
-        the core's `Problem`: labels, initial w, n_components.
+        Callbacks get the rows, or `callback_data` instead, whose values may be functions that return them. `details` are those
+        of the core's `FitSpec`: labels, initial w, n_components.
         """
-        shown = shown or {"X": X}
-        n_init = 1 if self._goes_on else self.n_init
-        with trainable():  # what is made of the last fit's model, and of data on a GPU, must be able to train
-            problem = self._problem(X, n_clusters, details)
-        context = self._init_callback_context(max_subtasks=n_init).call_on_fit_task_begin(estimator=self, **shown)
+        callback_data = callback_data or {"X": X}
+        n_init = 1 if self._continues else self.n_init
+        with float32_with_grad():  # what is made of the last fit's model, and of data on a GPU, must be able to train
+            spec = self._fit_spec(X, n_clusters, details)
+        context = self._init_callback_context(max_subtasks=n_init).call_on_fit_task_begin(estimator=self, **callback_data)
         random_state = check_random_state(self.random_state)
         seeds = [int(random_state.randint(np.iinfo(np.int32).max)) for _ in range(n_init)]
-        seeds, checkpoints = self._open_checkpoints(problem, seeds)
+        seeds, checkpoints = self._open_checkpoints(spec, seeds)
         best, interrupted = None, False
         for start, (seed, checkpoint) in enumerate(zip(seeds, checkpoints, strict=True)):
-            task = context.subcontext("init", max_subtasks=problem.recipe.max_iter)
-            task.call_on_fit_task_begin(estimator=self, **shown)
-            tell = partial(self._tell, start, time.perf_counter())
+            task = context.subcontext("init", max_subtasks=spec.recipe.max_iter)
+            task.call_on_fit_task_begin(estimator=self, **callback_data)
+            log = partial(self._log, start, time.perf_counter())
             try:
-                solution = fit(problem, seed, self._reporter(tell, task, shown), checkpoint, tell)
+                result = fit(spec, seed, self._reporter(log, task, callback_data), checkpoint, log)
             except KeyboardInterrupt:  # before its first iteration
                 if best is None:
                     raise
-                interrupted, solution = True, best
-            if best is None or merit(solution) > merit(best):
-                best = solution
-            interrupted |= solution.end == "interrupted"
-            so_far = partial(self._attributes, best)
-            stop = task.call_on_fit_task_end(estimator=self, **shown, reconstruction_attributes=so_far)
+                interrupted, result = True, best
+            if best is None or restart_key(result) > restart_key(best):
+                best = result
+            interrupted |= result.status == "interrupted"
+            so_far = partial(self._fitted_attributes, best)
+            stop = task.call_on_fit_task_end(estimator=self, **callback_data, reconstruction_attributes=so_far)
             if stop or interrupted:
                 break
-        vars(self).update(self._attributes(best))
+        vars(self).update(self._fitted_attributes(best))
         warn_about(best, interrupted)
-        context.call_on_fit_task_end(estimator=self, **shown, reconstruction_attributes={})
+        context.call_on_fit_task_end(estimator=self, **callback_data, reconstruction_attributes={})
 
     @property
-    def _goes_on(self):
+    def _continues(self):
         """Whether fit goes on from the last fit's model."""
         return self.warm_start and hasattr(self, "_model")
 
-    def _problem(self, X, n_clusters, details):
+    def _fit_spec(self, X, n_clusters, details):
         """Put together what the core is to fit."""
         recipe, device = self._resolve_recipe(), resolve_device(self.device)
         shape = network_shape(self.image_shape_, X.shape[1])
         if isinstance(recipe.augmentation, ImageWarp) and not is_image(shape):
             raise ValueError("An ImageWarp changes images, and X has plain rows: set image_shape, or another augmentation.")
-        if not self._goes_on:
-            self._scaling, self._networks = Scaling.of(X, shape), recipe.networks
+        if not self._continues:
+            self._scaler, self._networks = Scaler.fit(X, shape), recipe.networks
         self._dtype = X.dtype
-        source, dtype = Source(X, shape, self._scaling, device), resolve_precision(self.precision, device, shape)
-        problem = Problem(source, int(n_clusters), recipe, dtype, **details)
-        return self._continued(problem) if self._goes_on else problem
+        dataset = ArrayDataset(X, shape, self._scaler, device)
+        dtype = resolve_precision(self.precision, device, convolutional=is_image(shape))
+        spec = FitSpec(dataset, int(n_clusters), recipe, dtype, **details)
+        return self._continue_from(spec) if self._continues else spec
 
-    def _continued(self, problem):
-        """Return a problem that goes on from the last fit's model: its weights, and its answers as initial w."""
-        model = copy.deepcopy(self._model).to(problem.source.device)
-        was, wanted = vars(model.layout), vars(problem.layout)
+    def _continue_from(self, spec):
+        """Return a spec that goes on from the last fit's model: its weights, and its answers as initial w."""
+        model = copy.deepcopy(self._model).to(spec.dataset.device)
+        was, wanted = vars(model.spec), vars(spec.networks)
         changed = ", ".join(f"{name} was {was[name]} and is {wanted[name]}" for name in was if was[name] != wanted[name])
         if changed:
             raise ValueError(f"warm_start=True goes on from the last fit's model, but {changed}. Set warm_start=False.")
-        return replace(problem, model=model, w=sound(model.posterior(problem.source)))
+        return replace(spec, model=model, w=check_answers(model.posterior(spec.dataset)))
 
-    def _open_checkpoints(self, problem, seeds):
+    def _open_checkpoints(self, spec, seeds):
         """Return the seeds of the restarts and their checkpoints, where `checkpoint_dir` asks for them.
 
         The seeds are those that the folder was begun with: without a `random_state`, no two fits would have the same.
@@ -138,13 +142,13 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         folder.mkdir(parents=True, exist_ok=True)
         # A callable may draw another w each time; the one that the fit began with is in the checkpoint.
         init = getattr(self, "init", None)
-        drawn = callable(init) and not self._goes_on
-        fitted = replace(problem, w=None) if drawn else problem
-        own = {"fit": fitted.fingerprint(), "init": identity(init) if drawn else None, "n_init": len(seeds)}
+        drawn = callable(init) and not self._continues
+        fitted = replace(spec, w=None) if drawn else spec
+        own = {"fit": fitted.fingerprint(), "init": stable_repr(init) if drawn else None, "n_init": len(seeds)}
         own["random_state"] = seeds if isinstance(self.random_state, Integral) else None
         begun = folder / "fit.safetensors"
         if begun.exists():
-            kept = storage.read(begun, "fit")
+            kept = serialization.read(begun, "fit")
             if own != {name: kept.get(name) for name in own}:
                 raise ValueError(
                     f"checkpoint_dir={str(folder)!r} belongs to a fit of other data or with other parameters. Take another "
@@ -152,57 +156,57 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
                 )
             seeds = kept["seeds"]
         else:
-            storage.write(begun, "fit", {**own, "seeds": seeds})
+            serialization.write(begun, "fit", {**own, "seeds": seeds})
         paths = [folder / f"init_{start + 1}.safetensors" for start in range(len(seeds))]
         return seeds, [Checkpoint(path, self.checkpoint_every) for path in paths]
 
-    def _reporter(self, tell, context, shown):
+    def _reporter(self, log, context, callback_data):
         """Return the function that is called after each EM iteration: it tells the user, and the callbacks."""
 
-        def report(training, w):
-            last = training.history[-1]
-            tell(
+        def report(state, w):
+            last = state.history[-1]
+            log(
                 f"EM iteration {last['iteration']} done: L_G {last['loss_g']:.3f}, L_D {last['loss_d']:.3f}, "
-                f"L_E {last['loss_e']:.3f}, labels changed {last['change']:.2%}"
+                f"L_E {last['loss_e']:.3f}, labels changed {last['label_change']:.2%}"
             )
-            task = context.subcontext("EM iteration").call_on_fit_task_begin(estimator=self, **shown)
-            so_far = partial(self._attributes_so_far, training, w)
-            return task.call_on_fit_task_end(estimator=self, **shown, reconstruction_attributes=so_far)
+            task = context.subcontext("EM iteration").call_on_fit_task_begin(estimator=self, **callback_data)
+            so_far = partial(self._partial_attributes, state, w)
+            return task.call_on_fit_task_end(estimator=self, **callback_data, reconstruction_attributes=so_far)
 
         return report
 
-    def _tell(self, start, began, text):
+    def _log(self, start, began, text):
         """Print what a start is at, and how long after it began, if `verbose`."""
         if self.verbose:
             print(f"[{type(self).__name__}] init {start + 1}, {time.perf_counter() - began:.1f} s: {text}", flush=True)
 
-    def _attributes_so_far(self, training, w):
+    def _partial_attributes(self, state, w):
         """Return the fitted attributes as if the fit had stopped at this iteration."""
-        model = copy.deepcopy(training.model)
+        model = copy.deepcopy(state.model)
         model.phi = w.mean(dim=0)
-        return self._attributes(Solution(model, w, list(training.history), "interrupted", np.nan))
+        return self._fitted_attributes(FitResult(model, w, list(state.history), "interrupted", np.nan))
 
-    def _attributes(self, solution):
-        """Return the fitted attributes that follow from a solution."""
-        history = {name: np.array([record[name] for record in solution.history]) for name in HISTORY}
-        history["phi"] = history["phi"].reshape(-1, solution.model.layout.n_clusters)  # of no iteration, too
+    def _fitted_attributes(self, result):
+        """Return the fitted attributes that follow from a result."""
+        history = {name: np.array([record[name] for record in result.history]) for name in HISTORY_KEYS}
+        history["phi"] = history["phi"].reshape(-1, result.model.spec.n_clusters)  # of no iteration, too
         return {
-            "_model": solution.model,
-            "device_": str(solution.model.device),
-            "weights_": solution.model.phi.cpu().numpy().copy(),
-            "n_iter_": len(solution.history),
-            "converged_": solution.end == "converged",
-            "criterion_": solution.criterion,
+            "_model": result.model,
+            "device_": str(result.model.device),
+            "weights_": result.model.phi.cpu().numpy().copy(),
+            "n_iter_": len(result.history),
+            "converged_": result.status == "converged",
+            "criterion_": result.criterion,
             "history_": history,
         }
 
-    def _source(self, X):
+    def _dataset(self, X):
         """Validate X against what was fitted and wrap it for the core."""
         X = as_rows(self, X, reset=False)
-        return Source(X, self._model.layout.shape, self._scaling, self._model.device)
+        return ArrayDataset(X, self._model.spec.shape, self._scaler, self._model.device)
 
     def _posterior(self, X):
-        return sound(self._model.posterior(self._source(X))).cpu().numpy()
+        return check_answers(self._model.posterior(self._dataset(X))).cpu().numpy()
 
     def _sample(self, n_samples, y, classes, random_state):
         """Generate samples of the given classes, or of classes drawn by their weights."""
@@ -226,7 +230,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
         rng = torch.Generator(self._model.device).manual_seed(seed)
         samples = self._model.sample(torch.as_tensor(c, dtype=torch.long, device=self._model.device), rng)
-        X = self._scaling.undo(samples)
+        X = self._scaler.inverse_transform(samples)
         dtype = self._dtype if self._dtype.kind in "iuf" else np.dtype(np.float64)
         if dtype.kind == "f":
             X = X.clip(np.finfo(dtype).min, np.finfo(dtype).max)
@@ -266,24 +270,24 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
     def __getstate__(self):
         state = dict(super().__getstate__())
         if "_model" in state:
-            state["_model"] = (state["_model"].layout, state["_model"].to_numpy())
+            state["_model"] = (state["_model"].spec, state["_model"].to_numpy())
         return state
 
     def __setstate__(self, state):
         super().__setstate__(state)
         if "_model" in state:
-            layout, weights = state["_model"]
-            self._model = restore(layout, self._networks, weights, self.device)
+            spec, weights = state["_model"]
+            self._model = restore_model(spec, self._networks, weights, self.device)
             self.device_ = str(self._model.device)
 
 
-def warn_about(solution, interrupted):
-    """Warn about what went wrong in training, of which this is the best solution."""
-    n_iter = len(solution.history)
+def warn_about(result, interrupted):
+    """Warn about what went wrong in training, of which this is the best result."""
+    n_iter = len(result.history)
     if interrupted:
-        which = f"that of EM iteration {n_iter}" if solution.end == "interrupted" else "the best of the starts before"
+        which = f"that of EM iteration {n_iter}" if result.status == "interrupted" else "the best of the starts before"
         warnings.warn(f"Training was interrupted; the model is {which}.", UserWarning, stacklevel=5)
-    if solution.end == "diverged":
+    if result.status == "diverged":
         warnings.warn(
             f"Training diverged in EM iteration {n_iter + 1}; the model is "
             f"{'the one before it' if n_iter else 'not trained'}. Try scaled data, a smaller learning rate, or "
@@ -291,34 +295,34 @@ def warn_about(solution, interrupted):
             ConvergenceWarning,
             stacklevel=5,
         )
-    n_found = len(np.unique(solution.w.argmax(dim=1).cpu().numpy()))
-    if n_found < solution.w.shape[1]:
+    n_found = len(np.unique(result.w.argmax(dim=1).cpu().numpy()))
+    if n_found < result.w.shape[1]:
         warnings.warn(
-            f"Only {n_found} of {solution.w.shape[1]} clusters have a sample. Try fewer clusters, another random_state, "
+            f"Only {n_found} of {result.w.shape[1]} clusters have a sample. Try fewer clusters, another random_state, "
             "or n_init > 1; duplicated samples cannot be told apart.",
             ConvergenceWarning,
             stacklevel=5,
         )
 
 
-def sound(answers):
+def check_answers(answers):
     """Return what a network answers (n, m); to values of X that are beyond float32, once scaled, there is no answer."""
     if not answers.isfinite().all():
         raise ValueError("X has values that are too far from those in fit.")
     return answers
 
 
-def merit(solution):
+def restart_key(result):
     """Order restarts: sound ones before those that diverged, then by the criterion, NaN last."""
-    criterion = solution.criterion if np.isfinite(solution.criterion) else -np.inf
-    return solution.end != "diverged", criterion
+    criterion = result.criterion if np.isfinite(result.criterion) else -np.inf
+    return result.status != "diverged", criterion
 
 
-def restore(layout: Layout, networks, weights, device):
+def restore_model(spec: NetworkSpec, networks, weights, device):
     """Rebuild a model from its weights, on `device` if it is available here and on the CPU otherwise."""
     try:
         device = resolve_device(device)
     except ValueError as error:
         warnings.warn(f"{error} The model was put on the CPU.", UserWarning, stacklevel=3)
         device = torch.device("cpu")
-    return Model(layout, networks, 0, device).from_numpy(copy.copy(weights))
+    return MixtureModel(spec, networks, 0, device).from_numpy(copy.copy(weights))

@@ -10,16 +10,17 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from skganem._base import BaseGANEM, sound
+from skganem._base import BaseGANEM, check_answers
 from skganem._validation import as_rows, unchanged_on_error
-from skganem.core.graph.spectral import spread_out
+from skganem.core.graph.spectral import diffusion_embedding
 from skganem.core.recipe import CHOICES
 
+#: Samples that a score compares at most: more take time and memory, and hardly change it.
 MAX_SCORED = 5000
 
 
 class GANEMClustering(ClusterMixin, BaseGANEM):
-    """Clustering by GAN-EM: expectation maximisation whose mixture components are learned by a conditional GAN.
+    """Clustering by GAN-EM: expectation maximization whose mixture components are learned by a conditional GAN.
 
     Each cluster has a distribution of its own, given by a generator network, which need not be Gaussian, round, or like
     the others'. In each EM iteration, the M-step trains the generator on the data, weighted by soft labels w, against a
@@ -45,7 +46,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
             default=None
         The initial soft labels w:
 
-        - "graph": the parts of a spectral clustering of the data's nearest-neighbour graph. Images are near if they are
+        - "graph": the parts of a spectral clustering of the data's nearest-neighbor graph. Images are near if they are
           alike once one is deformed a little, or in features that are first learned from the images themselves; their parts
           are revised until they fit these features, too. Between rows, links are weighed by embeddings of the graph;
         - "kmeans": k-means on the values;
@@ -60,7 +61,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
     augmentation : "auto", callable or None, default="auto"
         The small changes under which a sample keeps its cluster. "auto" leaves them to the recipe: that of the default one
         slightly rotates, shears, stretches, shifts and bends images, changes tint and contrast of those with 3 channels, and
-        moves rows towards their nearest neighbours; while features are learned, one encoder sees gray images with 0.37 to
+        moves rows towards their nearest neighbors; while features are learned, one encoder sees gray images with 0.37 to
         2.7 times their contrast, too. "paper" and "released" have none. An :class:`~skganem.ImageWarp` changes
         images by other amounts; a callable ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they
         are; no features of images are then learned, and they cluster by their pixels.
@@ -129,7 +130,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
     --------
     GANEMSemiSupervisedClassifier : Where the classes of some samples are known.
     GANEMTransformer : Features instead of labels.
-    sklearn.mixture.GaussianMixture : Expectation maximisation with Gaussian components.
+    sklearn.mixture.GaussianMixture : Expectation maximization with Gaussian components.
 
     Notes
     -----
@@ -222,11 +223,11 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
             X = as_rows(self, X, reset=True, image_shape=self.image_shape, min_samples=2)
             if len(X) < self.n_clusters:
                 raise ValueError(f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}.")
-            self._train(X, self.n_clusters, w=None if self._goes_on else self._initial_w(X))
+            self._train(X, self.n_clusters, w=None if self._continues else self._initial_w(X))
         return self
 
-    def _attributes(self, solution):
-        return {**super()._attributes(solution), "labels_": solution.w.argmax(dim=1).cpu().numpy()}
+    def _fitted_attributes(self, result):
+        return {**super()._fitted_attributes(result), "labels_": result.w.argmax(dim=1).cpu().numpy()}
 
     def _initial_w(self, X):
         """Return the user's own initial w as a tensor, or None."""
@@ -278,7 +279,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         """Tell how well the clusters fit data that was not seen: higher is better.
 
         The score is the mean silhouette of the samples' predicted clusters, not between the samples themselves but in a
-        diffusion map of their neighbour graph, where groups that overlap little are far apart. Neighbours of images are
+        diffusion map of their neighbor graph, where groups that overlap little are far apart. Neighbors of images are
         those by features, if fit has learned any (with `init` "graph" and an augmentation), or else by pixels. With an int
         as `random_state` and without restarts, nothing in it but the labels depends on `n_clusters`, so that
         ``GridSearchCV(GANEMClustering(random_state=0), {"n_clusters": [...]})`` can choose it; sorted data need
@@ -301,14 +302,14 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
             In [-1, 1]; 0 if all samples are in one cluster.
         """
         check_is_fitted(self)
-        source = self._source(X)
-        if len(source) > MAX_SCORED:
-            places = torch.linspace(0, len(source) - 1, MAX_SCORED, dtype=torch.float64, device="cpu")
-            source = source.subset(places.long())
-        labels = sound(self._model.posterior(source)).argmax(dim=1).cpu().numpy()
+        dataset = self._dataset(X)
+        if len(dataset) > MAX_SCORED:
+            places = torch.linspace(0, len(dataset) - 1, MAX_SCORED, dtype=torch.float64, device="cpu")
+            dataset = dataset.subset(places.long())
+        labels = check_answers(self._model.posterior(dataset)).argmax(dim=1).cpu().numpy()
         if not 1 < len(np.unique(labels)) < len(labels):
             return 0.0
-        return float(silhouette_score(spread_out(self._model.coordinates(source).cpu()), labels))
+        return float(silhouette_score(diffusion_embedding(self._model.embed(dataset).cpu()), labels))
 
     def sample(self, n_samples=1, y=None, *, random_state=None):
         """Generate new samples.

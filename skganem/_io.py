@@ -6,7 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import skganem
 from skganem._base import BaseGANEM
-from skganem.core.runtime import serialization as storage
+from skganem.core.runtime import serialization
 
 KIND = "model"
 
@@ -68,7 +68,7 @@ def save(estimator, path):
     fitted = {name: value for name, value in state.items() if name not in left}
     fitted["_networks"] = None if own_networks else fitted["_networks"]
     about = {"skganem": skganem.__version__, "estimator": type(estimator).__name__}
-    storage.write(path, KIND, {**about, "params": params, "fitted": fitted})
+    serialization.write(path, KIND, {**about, "params": params, "fitted": fitted})
 
 
 def load(path, *, device=None, **params):
@@ -113,7 +113,7 @@ def load(path, *, device=None, **params):
     ...         print("is damaged, or no file of skganem's" in str(error))
     True
     """
-    kept = storage.read(path, KIND)
+    kept = serialization.read(path, KIND)
     cls = estimators()[kept["estimator"]]
     names = set(cls().get_params(deep=False))
     missing = sorted(names - set(kept["params"]) - set(params) - {"random_state"})
@@ -137,7 +137,7 @@ def estimators():
 def is_plain(value):
     """Tell whether a value can be written without code."""
     try:
-        storage.encode(value, {})
-    except storage.NotPlainError:
+        serialization.encode(value, {})
+    except serialization.NotPlainError:
         return False
     return True

@@ -26,9 +26,9 @@ def split_labels(X, y, unlabeled):
 
     Returns
     -------
-    known : ndarray of shape (n_known,)
-        Positions of the labelled samples.
-    codes : ndarray of shape (n_known,)
+    labeled_index : ndarray of shape (n_labeled,)
+        Positions of the labeled samples.
+    codes : ndarray of shape (n_labeled,)
         Their classes, as positions in `classes`.
     classes : ndarray of shape (n_classes,)
     """
@@ -36,10 +36,10 @@ def split_labels(X, y, unlabeled):
         raise ValueError("This estimator requires y to be passed, but the target y is None.")
     y = as_column(y)
     check_consistent_length(X, y)
-    known = np.flatnonzero(~is_unlabeled(y, unlabeled))
-    if len(known) == 0:
-        raise ValueError("y has no labelled sample: at least one sample of each class must be labelled.")
-    labels = y[known]
+    labeled_index = np.flatnonzero(~is_unlabeled(y, unlabeled))
+    if len(labeled_index) == 0:
+        raise ValueError("y has no labeled sample: at least one sample of each class must be labeled.")
+    labels = y[labeled_index]
     if any(map(is_missing, _scalars(labels))):
         raise ValueError("Input y contains NaN or None. If that stands for an unknown class, set `unlabeled` to it.")
     if labels.dtype == object and len({isinstance(label, str) for label in labels.tolist()}) == 1:
@@ -52,14 +52,14 @@ def split_labels(X, y, unlabeled):
             UserWarning,
             stacklevel=4,
         )
-    if len(classes) == 1 and len(known) < len(y):
+    if len(classes) == 1 and len(labeled_index) < len(y):
         warnings.warn(
-            f"{classes.tolist()[0]!r} is the only class in y, and {len(y) - len(known)} samples with {unlabeled!r} count as "
-            f"unlabelled. If {unlabeled!r} is a class, set another `unlabeled`.",
+            f"{classes.tolist()[0]!r} is the only class in y, and {len(y) - len(labeled_index)} samples with {unlabeled!r} "
+            f"count as unlabeled. If {unlabeled!r} is a class, set another `unlabeled`.",
             UserWarning,
             stacklevel=4,
         )
-    return known, np.searchsorted(classes, labels), classes
+    return labeled_index, np.searchsorted(classes, labels), classes
 
 
 def refuse_wrapped(y, unlabeled):

@@ -11,12 +11,12 @@ from skganem._validation import as_rows, unchanged_on_error
 
 
 class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
-    """Classification by GAN-EM where only some samples are labelled.
+    """Classification by GAN-EM where only some samples are labeled.
 
-    Each class is a cluster of :class:`GANEMClustering`'s model. The labelled samples' soft labels w are their classes, in
-    the M-step as in the E-step. The initial w of the others come from the labelled samples through the graph of nearest
-    neighbours; where labels that are held out are not found again through it, w is uniform at first, and rows are not mixed
-    with their neighbours.
+    Each class is a cluster of :class:`GANEMClustering`'s model. The labeled samples' soft labels w are their classes, in
+    the M-step as in the E-step. The initial w of the others come from the labeled samples through the graph of nearest
+    neighbors; where labels that are held out are not found again through it, w is uniform at first, and rows are not mixed
+    with their neighbors.
 
     Read more in the :ref:`user guide <semi_supervised>`.
 
@@ -40,7 +40,7 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
     augmentation : "auto", callable or None, default="auto"
         The small changes under which a sample keeps its cluster. "auto" leaves them to the recipe: that of the default one
         slightly rotates, shears, stretches, shifts and bends images, changes tint and contrast of those with 3 channels, and
-        moves rows towards their nearest neighbours, unless known labels show that they are of other classes; while
+        moves rows towards their nearest neighbors, unless known labels show that they are of other classes; while
         features are learned, one encoder sees gray images with 0.37 to 2.7 times their contrast, too. "paper" and
         "released" have none. An :class:`~skganem.ImageWarp` changes images by other amounts; a callable
         ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they are; no features of images are then
@@ -85,7 +85,7 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
     classes_ : ndarray of shape (n_classes,)
         The classes in y.
     transduction_ : ndarray of shape (n_samples,)
-        Class of each sample seen in fit; of the labelled ones, the given class.
+        Class of each sample seen in fit; of the labeled ones, the given class.
     label_distributions_ : ndarray of shape (n_samples, n_classes)
         Class probabilities of each sample seen in fit.
     weights_ : ndarray of shape (n_classes,)
@@ -112,7 +112,7 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
     See Also
     --------
     GANEMClustering : Where no class is known.
-    sklearn.semi_supervised.LabelSpreading : Labels spread through a graph of neighbours.
+    sklearn.semi_supervised.LabelSpreading : Labels spread through a graph of neighbors.
     sklearn.semi_supervised.SelfTrainingClassifier : A classifier that learns from its own confident predictions.
 
     References
@@ -172,7 +172,7 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y):
-        """Learn from labelled and unlabelled samples.
+        """Learn from labeled and unlabeled samples.
 
         Parameters
         ----------
@@ -191,23 +191,25 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         Raises
         ------
         ValueError
-            If no sample is labelled, y is continuous or of another length than X, or X is not valid.
+            If no sample is labeled, y is continuous or of another length than X, or X is not valid.
         """
         with unchanged_on_error(self):
             X = as_rows(self, X, reset=True, image_shape=self.image_shape, min_samples=2)
-            known, codes, classes = split_labels(X, y, self.unlabeled)
+            labeled_index, codes, classes = split_labels(X, y, self.unlabeled)
             if self.warm_start and not np.array_equal(getattr(self, "classes_", classes), classes):
                 raise ValueError(f"warm_start=True needs the classes of the last fit, {self.classes_}, got {classes}.")
             self.classes_ = classes
             # A score of the model so far needs labels: callbacks are shown the samples that have one.
-            labelled = {"X": lambda: X[known], "y": classes[codes]}
-            self._train(X, len(classes), labelled, known=torch.from_numpy(known), labels=torch.from_numpy(codes))
+            callback_data = {"X": lambda: X[labeled_index], "y": classes[codes]}
+            self._train(
+                X, len(classes), callback_data, labeled_index=torch.from_numpy(labeled_index), labels=torch.from_numpy(codes)
+            )
         return self
 
-    def _attributes(self, solution):
-        w = solution.w.cpu().numpy()
+    def _fitted_attributes(self, result):
+        w = result.w.cpu().numpy()
         own = {"label_distributions_": w, "transduction_": self.classes_[w.argmax(axis=1)]}
-        return {**super()._attributes(solution), **own}
+        return {**super()._fitted_attributes(result), **own}
 
     def predict(self, X):
         """Tell the most probable class of each sample.

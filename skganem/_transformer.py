@@ -11,10 +11,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from skganem._base import BaseGANEM, sound
+from skganem._base import BaseGANEM, check_answers
 from skganem._labels import as_column, is_unlabeled, split_labels
 from skganem._validation import as_rows, unchanged_on_error
-from skganem.core.init.responsibilities import matching
+from skganem.core.init.responsibilities import hungarian_matching
 from skganem.core.recipe import CHOICES
 
 
@@ -43,7 +43,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
     init : {"graph", "kmeans", "random", "uniform"} or None, default=None
         The initial soft labels w of samples without a class, see :class:`GANEMClustering`:
 
-        - "graph": the parts of a spectral clustering of the data's nearest-neighbour graph, or, where there are labels, these,
+        - "graph": the parts of a spectral clustering of the data's nearest-neighbor graph, or, where there are labels, these,
           spread through it. Images are near if they are alike once one is deformed a little, or in features that are first
           learned from the images themselves; their parts are revised until they fit these features, too. Between rows, links
           are weighed by embeddings of the graph;
@@ -57,7 +57,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
     augmentation : "auto", callable or None, default="auto"
         The small changes under which a sample keeps its cluster. "auto" leaves them to the recipe: that of the default one
         slightly rotates, shears, stretches, shifts and bends images, changes tint and contrast of those with 3 channels, and
-        moves rows towards their nearest neighbours, unless known labels show that they are of other classes; while
+        moves rows towards their nearest neighbors, unless known labels show that they are of other classes; while
         features are learned, one encoder sees gray images with 0.37 to 2.7 times their contrast, too. "paper" and
         "released" have none. An :class:`~skganem.ImageWarp` changes images by other amounts; a callable
         ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they are; no features of images are then
@@ -215,23 +215,26 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         """
         with unchanged_on_error(self):
             X = as_rows(self, X, reset=True, image_shape=self.image_shape, min_samples=2)
-            n_clusters, labelled = self.n_clusters, {}
+            n_clusters, labeled = self.n_clusters, {}
             check_consistent_length(X, y)
             y = None if y is None else as_column(y)
             if y is not None and not (unknown := is_unlabeled(y, self.unlabeled)).all():
                 refuse_targets(y[~unknown])
-                known, codes, classes = split_labels(X, y, self.unlabeled)
-                n_clusters, labelled = len(classes), {"known": torch.from_numpy(known), "labels": torch.from_numpy(codes)}
+                index, codes, classes = split_labels(X, y, self.unlabeled)
+                n_clusters, labeled = (
+                    len(classes),
+                    {"labeled_index": torch.from_numpy(index), "labels": torch.from_numpy(codes)},
+                )
             if len(X) < n_clusters:
                 raise ValueError(f"n_samples={len(X)} should be >= n_clusters={n_clusters}.")
-            self._train(X, n_clusters, n_components=int(self.n_components), **labelled)
+            self._train(X, n_clusters, n_components=int(self.n_components), **labeled)
         return self
 
-    def _continued(self, problem):
+    def _continue_from(self, spec):
         """As for the other estimators; each class stands for the cluster of the last fit that it agrees with most."""
-        problem = super()._continued(problem)
-        clusters = matching(problem.w[problem.known.to(problem.w.device)], problem.labels)
-        return replace(problem, labels=clusters[problem.labels])
+        spec = super()._continue_from(spec)
+        clusters = hungarian_matching(spec.w[spec.labeled_index.to(spec.w.device)], spec.labels)
+        return replace(spec, labels=clusters[spec.labels])
 
     def transform(self, X):
         """Return the features of each sample.
@@ -247,11 +250,11 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
             The outputs of the E-net's layer r.
         """
         check_is_fitted(self)
-        return sound(self._model.features(self._source(X))).cpu().numpy()
+        return check_answers(self._model.features(self._dataset(X))).cpu().numpy()
 
     @property
     def _n_features_out(self):
-        return self._model.layout.n_components
+        return self._model.spec.n_components
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import validate_data
 
-from skganem.core.data.shapes import SMALLEST_SIDE
+from skganem.core.data.shapes import MIN_IMAGE_SIDE
 
 #: Values that are looked at to tell whether rows are flattened images.
 MOST_VALUES = 2**21
@@ -86,13 +86,13 @@ def _resolve_image_shape(image_shape, n_features):
         raise ValueError(
             f"image_shape={image_shape} stands for {int(np.prod(image_shape))} values, but X has {n_features} features."
         )
-    if len(image_shape) == 3 and image_shape[0] <= 4 and min(image_shape[1:]) >= SMALLEST_SIDE:
+    if len(image_shape) == 3 and image_shape[0] <= 4 and min(image_shape[1:]) >= MIN_IMAGE_SIDE:
         raise ValueError(
             f"Images of shape {image_shape} seem to have their channels first; they must come last: X.transpose(0, 2, 3, 1)."
         )
-    if min(image_shape[:2]) < SMALLEST_SIDE:
+    if min(image_shape[:2]) < MIN_IMAGE_SIDE:
         raise ValueError(
-            f"Images of shape {image_shape} are too small for convolutions, which need sides of {SMALLEST_SIDE} or more. "
+            f"Images of shape {image_shape} are too small for convolutions, which need sides of {MIN_IMAGE_SIDE} or more. "
             "Pass them as rows: X.reshape(len(X), -1), without image_shape."
         )
     return image_shape
@@ -102,7 +102,7 @@ def image_advice(X):
     """Say how rows (n, d) would be passed as images, if they look like flattened square ones, gray or with 3 channels."""
     for channels, layouts in LAYOUTS.items():
         side = isqrt(X.shape[1] // channels)
-        if side >= SMALLEST_SIDE and side * side * channels == X.shape[1]:
+        if side >= MIN_IMAGE_SIDE and side * side * channels == X.shape[1]:
             some = X[:: -(-len(X) // max(2, min(500, MOST_VALUES // X.shape[1])))].astype(np.float64)
             some -= some.mean(axis=0)
             some /= max(np.abs(some).max(), 1e-300)

@@ -126,7 +126,7 @@ class GeneratedSamplesDisplay(_Display):
         ax : matplotlib Axes, default=None
             None makes new ones.
         cmap : str or matplotlib Colormap, default="gray_r"
-            Colours of images that are not in colour: with one channel, or with the mean of two or of five and more.
+            Colours of images that are not in color: with one channel, or with the mean of two or of five and more.
 
         Returns
         -------
@@ -238,7 +238,7 @@ class FeatureMapDisplay(_Display):
     points : ndarray of shape (n_samples, 2)
         Where each sample is.
     labels : array-like of shape (n_samples,)
-        What colours it.
+        What colors it.
 
     Attributes
     ----------
@@ -277,7 +277,7 @@ class FeatureMapDisplay(_Display):
         X : array-like of the shape of fit's X, apart from n_samples
             The samples.
         y : array-like of shape (n_samples,), default=None
-            What colours them; None takes the E-net's most probable clusters or, of a classifier, classes.
+            What colors them; None takes the E-net's most probable clusters or, of a classifier, classes.
         ax : matplotlib Axes, default=None
             None makes new ones.
 

@@ -11,236 +11,213 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skganem.core.data.dataset import NONE, Source
+from skganem.core.data.dataset import NO_INDEX, ArrayDataset
 from skganem.core.data.shapes import is_image
-from skganem.core.em.checkpoint import Checkpoint, fingerprint, restore
-from skganem.core.em.e_step import certainty, change
-from skganem.core.em.loop import expectation_maximization, fix_known
-from skganem.core.em.state import Divergence, Training
-from skganem.core.features.simclr import learn_features
-from skganem.core.features.transforms import Augmentation, ImageWarp, NeighbourMix
-from skganem.core.graph.knn import NeighbourGraph
-from skganem.core.init import responsibilities as initial
-from skganem.core.networks.mixture import Layout, Model
-from skganem.core.recipe import Recipe
-from skganem.core.runtime.device import borrowed_streams, deterministic, trainable
+from skganem.core.em.checkpoint import Checkpoint, load_state_dict
+from skganem.core.em.criterion import view_mutual_information
+from skganem.core.em.e_step import normalized_confidence
+from skganem.core.em.loop import clamp_labels, expectation_maximization
+from skganem.core.em.state import DivergenceError, EMState
+from skganem.core.features.simclr import fit_encoders
+from skganem.core.features.transforms import ImageWarp, NeighborMixup
+from skganem.core.graph.knn import NeighborGraph
+from skganem.core.init.responsibilities import INITIALIZERS, InitSpec
+from skganem.core.init.validation import graph_is_informative, stratified_order
+from skganem.core.networks.mixture import MixtureModel, NetworkSpec
+from skganem.core.recipe import Augmentation, Recipe
+from skganem.core.runtime.fingerprint import fingerprint, hash_array
+from skganem.core.runtime.rng import deterministic_cudnn, float32_with_grad, seed_global_rng
+
+Log = Callable[[str], None]
+
+#: Confidence of w below which it says nothing: more than rounding makes of uniform w.
+MIN_CONFIDENCE = 1e-3
 
 
 @dataclass(frozen=True)
-class Problem:
+class FitSpec:
     """What is to be fitted.
 
     Parameters
     ----------
-    source : Source
+    dataset : ArrayDataset
     n_clusters : int
     recipe : Recipe
     dtype : torch.dtype
         Of the forward passes in training.
     n_components : int or None
         Units of the E-net's layer r.
-    known, labels : Tensor of shape (m,)
-        Positions and classes of the labelled samples, if any.
+    labeled_index, labels : Tensor of shape (m,)
+        Positions and classes of the labeled samples, if any.
     w : Tensor of shape (n, K) or None
-        Initial soft labels; None leaves them to the recipe's `init`.
-    model : Model or None
+        Initial responsibilities; None leaves them to the recipe's `init`.
+    model : MixtureModel or None
         A trained model to go on from, which is changed; None begins with a new one.
     """
 
-    source: Source
+    dataset: ArrayDataset
     n_clusters: int
     recipe: Recipe
     dtype: torch.dtype
     n_components: int | None = None
-    known: Tensor = NONE
-    labels: Tensor = NONE
+    labeled_index: Tensor = NO_INDEX
+    labels: Tensor = NO_INDEX
     w: Tensor | None = None
-    model: Model | None = None
+    model: MixtureModel | None = None
 
     @property
-    def layout(self) -> Layout:
+    def networks(self) -> NetworkSpec:
         """What the networks are built from."""
-        return Layout(self.source.shape, self.n_clusters, self.recipe.n_noise, self.recipe.width, self.n_components)
+        return NetworkSpec(self.dataset.shape, self.n_clusters, self.recipe.n_noise, self.recipe.width, self.n_components)
 
     @property
-    def from_graph(self) -> bool:
-        """Whether the initial w comes from the neighbour graph. A single cluster, or labels that are all known, need none."""
-        unknown = self.w is None and self.n_clusters > 1 and len(self.known) < len(self.source)
+    def needs_graph_init(self) -> bool:
+        """Whether w comes from the neighbor graph. A single cluster, or labels of all samples, need none."""
+        unknown = self.w is None and self.n_clusters > 1 and len(self.labeled_index) < len(self.dataset)
         return self.recipe.init == "graph" and unknown
 
     @property
-    def mixes_rows(self) -> bool:
-        """Whether the augmentation mixes rows with their neighbours, where labels say nothing against it."""
-        return self.recipe.augmentation == "auto" and not is_image(self.source.shape)
-
-    def informed_by(self, w: Tensor) -> bool:
-        """Whether the initial w (n, K), or labels, say anything of the samples."""
-        drawn = self.w is None and self.recipe.init == "random"
-        return len(self.known) > 0 or (not drawn and bool((certainty(w) > 1e-3).any()))
+    def needs_neighbors(self) -> bool:
+        """Whether the augmentation interpolates rows with their neighbors, where labels say nothing against it."""
+        return self.recipe.augmentation == "auto" and not is_image(self.dataset.shape)
 
     @property
-    def change(self) -> Augmentation | None:
-        """The changes of a sample that need no neighbours; of an image, encoders learn by them."""
+    def transform(self) -> Augmentation | None:
+        """The random transform of a sample that needs no neighbors; of images, encoders learn by it."""
         if isinstance(self.recipe.augmentation, str):
-            return ImageWarp() if is_image(self.source.shape) else None
+            return ImageWarp() if is_image(self.dataset.shape) else None
         return self.recipe.augmentation
+
+    def has_informative_init(self, w: Tensor) -> bool:
+        """Whether the initial w (n, K), or labels, say anything of the samples."""
+        random = self.w is None and self.recipe.init == "random"
+        return len(self.labeled_index) > 0 or (not random and bool((normalized_confidence(w) > MIN_CONFIDENCE).any()))
 
     def fingerprint(self) -> str:
         """Return a checksum of everything that a fit depends on, apart from its seed."""
-        labels = [self.known, self.labels, *([] if self.w is None else [self.w])]
-        begun = [] if self.model is None else [self.model.to_numpy(), self.source.scaling]
-        return fingerprint(self.source, self.layout, self.recipe, self.dtype, self.source.device.type, *labels, *begun)
+        data = hash_array(self.dataset.array), self.dataset.shape, self.dataset.device.type
+        labels = [self.labeled_index, self.labels, *([] if self.w is None else [self.w])]
+        start = [] if self.model is None else [self.model.to_numpy(), self.dataset.scaler]
+        return fingerprint(*data, self.networks, self.recipe, self.dtype, *labels, *start)
 
 
 @dataclass
-class Solution:
+class FitResult:
     """A trained model and how it came about.
 
     Attributes
     ----------
-    model : Model
+    model : MixtureModel
     w : Tensor of shape (n, K)
-        P(c|x) of every sample; of labelled ones, their label.
+        P(c|x) of every sample; of labeled ones, their label.
     history : list of dict
         One record an EM iteration.
-    end : {"converged", "exhausted", "diverged", "interrupted"}
-        Why training ended: labels stood still; `max_iter` was reached; it became numerically unstable, or the user
+    status : {"converged", "exhausted", "diverged", "interrupted"}
+        Why training ended: labels no longer changed; `max_iter` was reached; it became numerically unstable, or the user
         interrupted it, and the model is that of the last complete iteration.
     criterion : float
-        The agreement by which restarts are compared, see `agreement`.
+        By which restarts are compared, see `view_mutual_information`.
     """
 
-    model: Model
+    model: MixtureModel
     w: Tensor
     history: list[dict[str, Any]]
-    end: str
+    status: str
     criterion: float
 
 
-@trainable()
+@float32_with_grad()
 def fit(
-    problem: Problem,
+    spec: FitSpec,
     seed: int,
-    on_iteration: Callable[[Training, Tensor], bool] | None = None,
+    on_iteration: Callable[[EMState, Tensor], bool] | None = None,
     checkpoint: Checkpoint | None = None,
-    tell: Callable[[str], None] = lambda text: None,
-) -> Solution:
-    """Fit one model from one seed, or go on from a checkpoint of the same fit; `tell` hears what comes before the EM loop.
+    log: Log = lambda text: None,
+) -> FitResult:
+    """Fit one model from one seed, or go on from a checkpoint of the same fit; `log` gets what comes before the EM loop.
 
     Raises
     ------
     KeyboardInterrupt
         If interrupted before the first EM iteration was complete; later, the model so far is returned.
     """
-    source, recipe = problem.source, problem.recipe
+    dataset, recipe = spec.dataset, spec.recipe
     seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(4)]
-    model = problem.model or Model(problem.layout, recipe.networks, seeds[0], source.device)
-    rng = torch.Generator(source.device).manual_seed(seeds[1])
-    state = checkpoint.read() if checkpoint else None
-    with borrowed_streams(seeds[3], source.device), deterministic():
-        w, neighbours = begin(problem, model, rng, seeds[2], tell) if state is None else (state["w"], state["neighbours"])
-        augment = augmentation(problem, neighbours)
-        known = (problem.known, problem.labels)
-        training = Training(model, source, recipe, rng, problem.dtype, augment, *known)
-        if state is None:
-            w = w.to(source.device)
-            training.informed = problem.informed_by(w)
+    model = spec.model or MixtureModel(spec.networks, recipe.networks, seeds[0], dataset.device)
+    rng = torch.Generator(dataset.device).manual_seed(seeds[1])
+    saved = checkpoint.read() if checkpoint else None
+    with seed_global_rng(seeds[3], dataset.device), deterministic_cudnn():
+        w, neighbors = initialize(spec, model, rng, seeds[2], log) if saved is None else (saved["w"], saved["neighbors"])
+        augment = augmentation(spec, neighbors)
+        state = EMState(model, dataset, recipe, rng, spec.dtype, augment, spec.labeled_index, spec.labels)
+        if saved is None:
+            w = w.to(dataset.device)
+            state.has_informative_init = spec.has_informative_init(w)
         else:
-            w = restore(training, state)
+            w = load_state_dict(state, saved)
 
-        def report(training: Training, w: Tensor) -> bool:
-            training.stopped = on_iteration(training, w) if on_iteration else False  # for the checkpoint to know
+        def report(state: EMState, w: Tensor) -> bool:
+            state.stop_requested = on_iteration(state, w) if on_iteration else False  # for the checkpoint to know
             if checkpoint:
-                checkpoint.after(training, w, neighbours)
-            return training.stopped
+                checkpoint.write_if_due(state, w, neighbors)
+            return state.stop_requested
 
         try:
-            if checkpoint and state is None:
-                checkpoint.after(training, w, neighbours)
-            w = expectation_maximization(training, w, report)
-            end = "converged" if training.settled else "exhausted"
-        except (Divergence, KeyboardInterrupt) as stopped:
-            if isinstance(stopped, KeyboardInterrupt) and not training.history:
+            if checkpoint and saved is None:
+                checkpoint.write_if_due(state, w, neighbors)
+            w = expectation_maximization(state, w, report)
+            status = "converged" if state.converged else "exhausted"
+        except (DivergenceError, KeyboardInterrupt) as error:
+            if isinstance(error, KeyboardInterrupt) and not state.history:
                 raise
-            end = "interrupted" if isinstance(stopped, KeyboardInterrupt) else "diverged"
-            w = fix_known(model.posterior(source), training)
+            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "diverged"
+            w = clamp_labels(model.posterior(dataset), state)
             model.phi = w.mean(dim=0)
         try:
-            criterion = agreement(training)
+            criterion = view_mutual_information(state)
         except KeyboardInterrupt:
-            if end == "diverged":
+            if status == "diverged":
                 raise
-            end, criterion = "interrupted", math.nan
-        return Solution(model, w, training.history, end, criterion)
+            status, criterion = "interrupted", math.nan
+        return FitResult(model, w, state.history, status, criterion)
 
 
-def begin(
-    problem: Problem, model: Model, rng: torch.Generator, seed: int, tell: Callable[[str], None]
-) -> tuple[Tensor, Tensor | None]:
-    """Make the initial w (Algorithm 1, line 1), and find each row's neighbours where the augmentation mixes it with them."""
-    graph = neighbour_graph(problem, model, rng, tell) if problem.from_graph or problem.mixes_rows else None
-    known = (problem.known, problem.labels)
-    if graph is not None and not initial.tells_classes(graph, problem.source, *known, problem.n_clusters):
-        tell("neighbours say little of the classes, and are not used")
+def initialize(spec: FitSpec, model: MixtureModel, rng: torch.Generator, seed: int, log: Log) -> tuple[Tensor, Tensor | None]:
+    """Make the initial w (Algorithm 1, line 1), and find each row's neighbors where the augmentation needs them."""
+    dataset, labeled = spec.dataset, (spec.labeled_index, spec.labels)
+    graph = neighbor_graph(spec, model, rng, log) if spec.needs_graph_init or spec.needs_neighbors else None
+    if graph is not None and not graph_is_informative(graph, dataset, *labeled, spec.n_clusters):
+        log("neighbors say little of the classes, and are not used")
         graph = None
-    neighbours = graph.of_all if graph is not None and problem.mixes_rows else None
-    return initial_w(problem, graph, rng, seed, tell) if problem.w is None else problem.w, neighbours
+    neighbors = graph.neighbors if graph is not None and spec.needs_neighbors else None
+    if spec.w is not None:
+        return spec.w, neighbors
+    if graph is not None and spec.needs_graph_init:
+        log("initial labels from the graph")
+    usable = graph if spec.needs_graph_init else None
+    init = InitSpec(dataset, spec.n_clusters, usable, spec.recipe.graph_size, seed, rng, *labeled)
+    return INITIALIZERS[spec.recipe.init](init), neighbors
 
 
-def neighbour_graph(problem: Problem, model: Model, rng: torch.Generator, tell: Callable[[str], None]) -> NeighbourGraph:
-    """Find each sample's neighbours; of images, by features that are learned first."""
-    source, recipe = problem.source, problem.recipe
-    if is_image(source.shape) and problem.change is not None:
-        learn_features(model, source, recipe, problem.change, rng, problem.dtype, tell)
-    tell("looking for neighbours")
-    first = initial.evenly(problem.known, problem.labels, rng) if len(source) > recipe.graph_size else problem.known
-    return NeighbourGraph(model, source, recipe.n_neighbors, recipe.graph_size, rng, first)
+def neighbor_graph(spec: FitSpec, model: MixtureModel, rng: torch.Generator, log: Log) -> NeighborGraph:
+    """Find each sample's neighbors; of images, by features that are learned first."""
+    dataset, recipe = spec.dataset, spec.recipe
+    if is_image(dataset.shape) and spec.transform is not None:
+        fit_encoders(model, dataset, recipe, spec.transform, rng, spec.dtype, log)
+    log("looking for neighbors")
+    index = spec.labeled_index
+    priority = stratified_order(index, spec.labels, rng) if len(dataset) > recipe.graph_size else index
+    sizes = spec.n_clusters, recipe.n_neighbors, recipe.graph_size
+    hybrid = model.encoder is not None
+    return NeighborGraph(dataset, model.embed, *sizes, rng, hybrid=hybrid, priority=priority)
 
 
-def initial_w(
-    problem: Problem, graph: NeighbourGraph | None, rng: torch.Generator, seed: int, tell: Callable[[str], None]
-) -> Tensor:
-    """Make the initial w by the recipe's `init`."""
-    source, recipe, n_clusters = problem.source, problem.recipe, problem.n_clusters
-    if graph is not None and problem.from_graph:
-        tell("initial labels from the graph")
-        if len(problem.known):
-            return initial.propagated(graph, problem.known, problem.labels, n_clusters)
-        return initial.partitioned(graph, n_clusters, seed)
-    if recipe.init == "kmeans":
-        w = initial.kmeans_w(source, n_clusters, recipe.graph_size, seed, rng)
-        return w[:, initial.matching(w[problem.known], problem.labels)]
-    if recipe.init == "random":
-        return initial.random_w(len(source), n_clusters, rng)
-    return torch.full((len(source), n_clusters), 1 / n_clusters)
+def augmentation(spec: FitSpec, neighbors: Tensor | None) -> Augmentation | None:
+    """Return the transforms under which the E-net's answer must stay the same.
 
-
-def augmentation(problem: Problem, neighbours: Tensor | None) -> Augmentation | None:
-    """Return the changes under which the E-net's answer must stay the same.
-
-    Warps have `colour`, and no `contrast`: the E-net, unlike an encoder, is not tempted to know an image by it.
+    Warps change `color`, but not `contrast`: the E-net, unlike an encoder, is not tempted to recognize an image by it.
     """
-    if neighbours is not None:
-        return NeighbourMix(problem.source, neighbours)
-    own = problem.change
-    return replace(own.scaled(problem.recipe.e_strength), contrast=0.0) if isinstance(own, ImageWarp) else own
-
-
-@torch.no_grad()
-def agreement(training: Training, n_samples: int = 8192) -> float:
-    r"""Mutual information, in nats, between the classes of a sample before and after a small change.
-
-    High if the classes are many and even, and the E-net is sure of each sample and of its changed copy alike; a cluster
-    that cuts through a continuum, as well as an empty one, lowers it. It needs no labels (the objective of IIC, Ji et al.
-    2019, Eq. 3).
-    """
-    source, model = training.source, training.model
-    joint = torch.zeros(model.layout.n_clusters, model.layout.n_clusters, device=model.device)
-    order = torch.randperm(len(source), generator=training.rng, device=source.device)
-    for index in order[:n_samples].split(256):
-        x = source.batch(index)
-        changed = change(training, x, index)
-        joint += torch.softmax(model.e_net(x), 1).T @ torch.softmax(model.e_net(changed), 1)
-    joint = (joint + joint.T) / (2 * joint.sum())
-    independent = joint.sum(0, keepdim=True) * joint.sum(1, keepdim=True)
-    return float(torch.special.xlogy(joint, joint / independent.clamp_min(1e-30)).sum())
+    if neighbors is not None:
+        return NeighborMixup(spec.dataset, neighbors)
+    own = spec.transform
+    return replace(own, contrast=0.0) if isinstance(own, ImageWarp) else own

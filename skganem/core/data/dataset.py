@@ -15,21 +15,25 @@ import torch
 from torch import Tensor
 
 from skganem.core.data.shapes import Shape, is_image
+from skganem.core.runtime.serialization import register_record
 
+#: Bytes of float64 that are made of the array at a time: small beside any data set, large beside the cost of a call.
 CHUNK_BYTES = 1 << 25
-#: No positions.
-NONE = torch.empty(0, dtype=torch.long, device="cpu")
-#: What torch keeps a dtype's values in until a batch is made; of those not named here, in float64.
-SAME = ("uint8", "int8", "int16", "int32", "int64", "bool", "float16", "float32", "float64")
-KEPT = {name: np.dtype(name) for name in SAME} | {"uint16": np.dtype(np.int32), "uint32": np.dtype(np.int64)}
-#: Of whose values float32 holds only some.
-WIDE = (torch.float64, torch.int32, torch.int64)
-#: Spread of values above which the difference of two may be beyond float32.
-HUGE = 1e30
+#: An index of no samples.
+NO_INDEX = torch.empty(0, dtype=torch.long, device="cpu")
+#: The dtypes that torch has, too.
+TORCH_DTYPES = ("uint8", "int8", "int16", "int32", "int64", "bool", "float16", "float32", "float64")
+#: The dtype in which torch holds an array's values until a batch is made; float64 for those not named here.
+STORAGE_DTYPES = {name: np.dtype(name) for name in TORCH_DTYPES} | {"uint16": np.dtype(np.int32), "uint32": np.dtype(np.int64)}
+#: Dtypes whose values float32 would round: they are scaled in float64.
+WIDER_THAN_FLOAT32 = (torch.float64, torch.int32, torch.int64)
+#: Spread of values above which a difference of two, squared or summed, may overflow float32 (3.4e38).
+MAX_FLOAT32_SPREAD = 1e30
 
 
+@register_record
 @dataclass(frozen=True)
-class Scaling:
+class Scaler:
     """The affine map between the caller's values and what the networks see, ``(x - offset) / scale``.
 
     Images: one offset and scale, such that the range of the values becomes [-1, 1] (the range of the generator). Rows:
@@ -40,22 +44,22 @@ class Scaling:
     scale: float
 
     @classmethod
-    def of(cls, array: np.ndarray, shape: Shape) -> Scaling:
-        """Measure the scaling of `array` (n, d) for samples of `shape`, reading it in chunks."""
+    def fit(cls, array: np.ndarray, shape: Shape) -> Scaler:
+        """Measure the scaler of `array` (n, d) for samples of `shape`, reading it in chunks."""
         with np.errstate(over="ignore", invalid="ignore"):
-            scaling = cls._of_images(array) if is_image(shape) else cls._of_rows(array)
-        if not (np.isfinite(scaling.scale) and np.isfinite(scaling.offset).all()):
+            scaler = cls._fit_images(array) if is_image(shape) else cls._fit_rows(array)
+        if not (np.isfinite(scaler.scale) and np.isfinite(scaler.offset).all()):
             raise ValueError("X has values so large that their spread is infinite; scale them first.")
-        return scaling
+        return scaler
 
     @classmethod
-    def _of_images(cls, array: np.ndarray) -> Scaling:
+    def _fit_images(cls, array: np.ndarray) -> Scaler:
         extremes = [(float(part.min()), float(part.max())) for part in _chunks(array)]
         low, high = min(e[0] for e in extremes), max(e[1] for e in extremes)
         return cls(np.asarray((low + high) / 2), (high - low) / 2 or 1.0)
 
     @classmethod
-    def _of_rows(cls, array: np.ndarray) -> Scaling:
+    def _fit_rows(cls, array: np.ndarray) -> Scaler:
         # Measured from the first row, the mean of a constant feature has no rounding error.
         first = np.asarray(array[0], np.float64)
         mean = first + sum((part - first).sum(axis=0, dtype=np.float64) for part in _chunks(array)) / len(array)
@@ -65,7 +69,7 @@ class Scaling:
         scale = float(np.sqrt(spread[varies].mean())) if varies.any() else 1.0
         return cls(np.asarray(mean), scale)
 
-    def undo(self, samples: Tensor) -> np.ndarray:
+    def inverse_transform(self, samples: Tensor) -> np.ndarray:
         r"""Turn samples (n, \*shape) of the networks back into rows (n, d) of the caller's range, in float64."""
         rows = samples.permute(0, 2, 3, 1) if samples.dim() == 4 else samples
         values: np.ndarray = rows.reshape(len(samples), -1).cpu().double().numpy()
@@ -79,7 +83,7 @@ def _chunks(array: np.ndarray) -> Iterator[np.ndarray]:
         yield np.asarray(array[start : start + rows])
 
 
-class Source:
+class ArrayDataset:
     """Samples by index, as float32 tensors on a device.
 
     Parameters
@@ -88,15 +92,15 @@ class Source:
         The caller's array or a view of it; images row by row with channels last.
     shape : Shape
         The shape of one sample as the networks see it, channels first.
-    scaling : Scaling
+    scaler : Scaler
     device : torch.device
         A data set of a third of the free memory of a CUDA device or less is moved there once, in its own dtype.
     """
 
-    def __init__(self, array: np.ndarray, shape: Shape, scaling: Scaling, device: torch.device) -> None:
-        self.array, self.shape, self.scaling, self.device = array, shape, scaling, device
-        self._offset = torch.as_tensor(scaling.offset, dtype=torch.float64, device="cpu")
-        self._offset_there = self._offset.float().to(device)  # once: a copy for each batch would have the GPU wait
+    def __init__(self, array: np.ndarray, shape: Shape, scaler: Scaler, device: torch.device) -> None:
+        self.array, self.shape, self.scaler, self.device = array, shape, scaler, device
+        self._offset = torch.as_tensor(scaler.offset, dtype=torch.float64, device="cpu")
+        self._offset_on_device = self._offset.float().to(device)  # once: a copy for each batch would have the GPU wait
         self._resident = self._resident_copy()
 
     def __len__(self) -> int:
@@ -105,18 +109,18 @@ class Source:
     def _resident_copy(self) -> Tensor | None:
         if self.device.type != "cuda":
             return None
-        kept = kept_in(self.array.dtype)
-        if self.array.size * kept.itemsize > torch.cuda.mem_get_info(self.device)[0] / 3:
+        stored = storage_dtype(self.array.dtype)
+        if self.array.size * stored.itemsize > torch.cuda.mem_get_info(self.device)[0] / 3:
             return None
         return torch.cat([self._tensor(part).to(self.device) for part in _chunks(self.array)])
 
     @staticmethod
     def _tensor(rows: np.ndarray) -> Tensor:
         """Wrap rows, which may be read-only or reversed."""
-        rows = np.ascontiguousarray(rows, dtype=kept_in(rows.dtype))
+        rows = np.ascontiguousarray(rows, dtype=storage_dtype(rows.dtype))
         return torch.from_numpy(rows if rows.flags.writeable else rows.copy())
 
-    def batch(self, index: Tensor | slice) -> Tensor:
+    def get_batch(self, index: Tensor | slice) -> Tensor:
         """Return the samples at `index` as float32 (b, \\*shape) on the device."""
         if self._resident is not None:
             rows = self._resident[index]
@@ -124,51 +128,35 @@ class Source:
             rows = self._tensor(np.asarray(self.array[index]))
         else:
             rows = self._tensor(np.asarray(self.array[index.cpu().numpy()]))
-        return self._scaled(rows)
+        return self._transform(rows)
 
-    def _scaled(self, rows: Tensor) -> Tensor:
-        if rows.dtype in WIDE or self.scaling.scale > HUGE:
-            rows = (rows.double() - self._offset.to(rows.device)).div_(self.scaling.scale)
-            return self._shaped(rows.float().to(self.device))  # in this order: MPS has no float64
+    def _transform(self, rows: Tensor) -> Tensor:
+        if rows.dtype in WIDER_THAN_FLOAT32 or self.scaler.scale > MAX_FLOAT32_SPREAD:
+            rows = (rows.double() - self._offset.to(rows.device)).div_(self.scaler.scale)
+            return self._to_shape(rows.float().to(self.device))  # in this order: MPS has no float64
         # From pinned memory, the copy to a GPU runs beside the training.
         streamed = self.device.type == "cuda" and rows.device.type == "cpu"
         rows = (rows.pin_memory() if streamed else rows).to(self.device, non_blocking=streamed).float()
-        return self._shaped((rows - self._offset_there).div_(self.scaling.scale))
+        return self._to_shape((rows - self._offset_on_device).div_(self.scaler.scale))
 
-    def _shaped(self, rows: Tensor) -> Tensor:
+    def _to_shape(self, rows: Tensor) -> Tensor:
         if not is_image(self.shape):
             return rows
         channels, height, width = self.shape
         return rows.view(-1, height, width, channels).permute(0, 3, 1, 2)
 
-    def subset(self, index: Tensor) -> Source:
-        """Return a source of the samples at `index`, which are copied."""
-        return Source(self.array[index.cpu().numpy()], self.shape, self.scaling, self.device)
+    def subset(self, index: Tensor) -> ArrayDataset:
+        """Return a data set of the samples at `index`, which are copied."""
+        return ArrayDataset(self.array[index.cpu().numpy()], self.shape, self.scaler, self.device)
 
 
-def kept_in(dtype: np.dtype) -> np.dtype:
+def storage_dtype(dtype: np.dtype) -> np.dtype:
     """Return the dtype in which torch keeps values of a NumPy dtype."""
-    return KEPT.get(dtype.name, np.dtype(np.float64))
+    return STORAGE_DTYPES.get(dtype.name, np.dtype(np.float64))
 
 
-def keys_of(rows: np.ndarray) -> np.ndarray:
+def row_hashes(rows: np.ndarray) -> np.ndarray:
     """Return 16 bytes (n,) for each of `rows` (n, d), the same for equal ones."""
-    rows = rows.astype(kept_in(rows.dtype), copy=False)
+    rows = rows.astype(storage_dtype(rows.dtype), copy=False)
     rows = np.ascontiguousarray(rows + 0 if rows.dtype.kind == "f" else rows)  # which makes 0 of -0
     return np.frombuffer(b"".join(hashlib.blake2b(row, digest_size=16).digest() for row in rows), dtype="V16")
-
-
-def batches(n: int, size: int, rng: torch.Generator) -> list[Tensor]:
-    """Split a random order of n samples into batches of nearly equal size, about `size` and never a single row."""
-    order = torch.randperm(n, generator=rng, device=rng.device)
-    return list(order.tensor_split(max(1, min(round(n / size), n // 2))))
-
-
-def endless_batches(n: int, size: int, n_batches: int, rng: torch.Generator) -> Iterator[Tensor]:
-    """Yield `n_batches` batches of indices, epoch after epoch, each in a new random order."""
-    while True:
-        for index in batches(n, size, rng):
-            if n_batches == 0:
-                return
-            yield index
-            n_batches -= 1

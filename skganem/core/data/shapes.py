@@ -8,7 +8,11 @@ from typing import TypeAlias
 #: ``(d,)`` for a row of d features, ``(channels, height, width)`` for an image.
 Shape: TypeAlias = tuple[int, ...]
 
-SMALLEST_SIDE = 8
+#: Images with a shorter side have too few pixels for two convolutions of stride 2.
+MIN_IMAGE_SIDE = 8
+#: Images are compared at a shorter side of this many pixels, up to 1.5 times as many. Larger ones take more time, and the
+#: figures of 64x64 faces were no better at full size.
+COMPARED_SIDE = 32
 
 
 def is_image(shape: Shape) -> bool:
@@ -16,12 +20,12 @@ def is_image(shape: Shape) -> bool:
     return len(shape) == 3
 
 
-def reduction(shape: Shape) -> int:
-    """Return the factor by which images are shrunk to be compared: to a shorter side of 32 to 47 pixels from 64 on."""
-    return max(1, min(shape[1:]) // 32)
+def downsampling_factor(shape: Shape) -> int:
+    """Return the factor by which images are downsampled to be compared: 1 below a shorter side of 64 pixels."""
+    return max(1, min(shape[1:]) // COMPARED_SIDE)
 
 
-def halvings(side: int, until: int) -> int:
+def n_halvings(side: int, until: int) -> int:
     """Count how often `side` is halved, rounding up, before it is at most `until`."""
     count = 0
     while side > until:

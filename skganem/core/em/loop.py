@@ -11,21 +11,21 @@ from torch import Tensor
 
 from skganem.core.em.e_step import e_step
 from skganem.core.em.m_step import m_step
-from skganem.core.em.state import Divergence, Training, finite
+from skganem.core.em.state import DivergenceError, EMState, check_finite
 
 
 def expectation_maximization(
-    training: Training, w: Tensor, on_iteration: Callable[[Training, Tensor], bool] | None = None
+    state: EMState, w: Tensor, on_iteration: Callable[[EMState, Tensor], bool] | None = None
 ) -> Tensor:
-    """Algorithm 1: alternate M-step and E-step until the labels stand still.
+    """Algorithm 1: alternate M-step and E-step until the labels no longer change.
 
     Parameters
     ----------
-    training : Training
+    state : EMState
         Its model is trained in place, and its history is extended by one record an iteration.
     w : Tensor of shape (n, K)
-        Initial soft labels of all samples.
-    on_iteration : callable (training, w) -> bool, optional
+        Initial responsibilities of all samples.
+    on_iteration : callable (state, w) -> bool, optional
         Called after each iteration; True ends the training.
 
     Returns
@@ -35,38 +35,38 @@ def expectation_maximization(
 
     Raises
     ------
-    Divergence, KeyboardInterrupt
+    DivergenceError, KeyboardInterrupt
         The model is then as it was after the last complete iteration.
     """
-    model = training.model
-    fix_known(w, training)
-    while not training.ended:
-        if training.history:
+    model = state.model
+    clamp_labels(w, state)
+    while not state.should_stop:
+        if state.history:
             w = reseed_empty_clusters(w)
-        training.set_rates()
+        state.update_learning_rates()
         model.phi = w.mean(dim=0)
         start, before = time.perf_counter(), model.to_numpy()
         try:
-            loss_g, loss_d = m_step(training, w)
-            loss_e = e_step(training, w)
-            new_w = fix_known(finite(model.posterior(training.source)), training)
-            finite(torch.stack([p.detach().sum() for net in model.modules() for p in net.parameters()]))
-        except (Divergence, KeyboardInterrupt):
+            loss_g, loss_d = m_step(state, w)
+            loss_e = e_step(state, w)
+            new_w = clamp_labels(check_finite(model.posterior(state.dataset)), state)
+            check_finite(torch.stack([p.detach().sum() for net in model.networks() for p in net.parameters()]))
+        except (DivergenceError, KeyboardInterrupt):
             model.from_numpy(before).to(model.device)  # which puts the networks into evaluation mode, too
             raise
-        record, w = describe(new_w, w), new_w
-        training.iteration += 1
+        record, w = iteration_metrics(new_w, w), new_w
+        state.iteration += 1
         record |= {"loss_g": loss_g, "loss_d": loss_d, "loss_e": loss_e, "seconds": time.perf_counter() - start}
-        training.history.append({"iteration": training.iteration, "phi": model.phi.cpu().numpy(), **record})
-        training.stopped = on_iteration(training, w) if on_iteration else False
+        state.history.append({"iteration": state.iteration, "phi": model.phi.cpu().numpy(), **record})
+        state.stop_requested = on_iteration(state, w) if on_iteration else False
     model.phi = w.mean(dim=0)
     return w
 
 
-def fix_known(w: Tensor, training: Training) -> Tensor:
-    """Set w of the labelled samples to their labels, in place."""
-    if len(training.known):
-        w[training.known] = F.one_hot(training.labels, w.shape[1]).to(w.dtype)
+def clamp_labels(w: Tensor, state: EMState) -> Tensor:
+    """Set w of the labeled samples to their labels, in place."""
+    if len(state.labeled_index):
+        w[state.labeled_index] = F.one_hot(state.labels, w.shape[1]).to(w.dtype)
     return w
 
 
@@ -85,12 +85,12 @@ def reseed_empty_clusters(w: Tensor) -> Tensor:
     return w
 
 
-def describe(new_w: Tensor, w: Tensor) -> dict[str, float]:
-    """Summarise an E-step: mean confidence, share of changed labels, empty clusters."""
+def iteration_metrics(new_w: Tensor, w: Tensor) -> dict[str, float]:
+    """Summarize an E-step: mean confidence, fraction of changed labels, number of empty clusters."""
     labels = new_w.argmax(dim=1)
     sizes = torch.bincount(labels, minlength=w.shape[1])
     return {
         "confidence": float(new_w.amax(dim=1).mean()),
-        "change": float((labels != w.argmax(dim=1)).float().mean()),
+        "label_change": float((labels != w.argmax(dim=1)).float().mean()),
         "n_empty": int((sizes == 0).sum()),
     }

@@ -1,4 +1,4 @@
-"""Small changes of a sample that leave its class alone: what lets the E-net see real data.
+"""Random transforms of a sample that leave its class alone: views to learn from.
 
 An augmentation is a callable ``(x, index, rng) -> x'`` with `x` the batch (b, \\*shape), `index` (b,) the samples' positions
 in the data set, or None for generated ones, and `rng` the generator that all randomness is drawn from.
@@ -7,21 +7,20 @@ in the data set, or None for generated ones, and `rng` the generator that all ra
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import cache
-from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from skganem.core.data.dataset import Source
+from skganem.core.data.dataset import ArrayDataset
+from skganem.core.runtime.serialization import register_record
 
-Augmentation: TypeAlias = Callable[[Tensor, Tensor | None, torch.Generator], Tensor]
-
-
-NODES = 5
+#: Nodes along each side of the grid of displacements, as few as bend a stroke once and no more.
+N_NODES = 5
+#: Rows that the length of `NeighborMixup`'s noise is measured on.
+N_MEASURED = 512
 
 
 def _uniform(n: int, reach: float, rng: torch.Generator) -> Tensor:
@@ -30,23 +29,24 @@ def _uniform(n: int, reach: float, rng: torch.Generator) -> Tensor:
 
 @cache
 def cubic_weights(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Return the matrix (size, NODES) that interpolates values at evenly spaced nodes with cubic polynomials."""
-    each = torch.eye(NODES, device=device, dtype=dtype).view(1, NODES, NODES, 1)
-    return F.interpolate(each, size=(size, 1), mode="bicubic", align_corners=True).view(NODES, size).T
+    """Return the matrix (size, N_NODES) that interpolates values at evenly spaced nodes with cubic polynomials."""
+    each = torch.eye(N_NODES, device=device, dtype=dtype).view(1, N_NODES, N_NODES, 1)
+    return F.interpolate(each, size=(size, 1), mode="bicubic", align_corners=True).view(N_NODES, size).T
 
 
 @cache
-def last_centres(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Return the places (2,) of the centres of the last pixels, across and down, where the image's edges are at 1."""
+def last_centers(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return the places (2,) of the centers of the last pixels, across and down, where the image's edges are at 1."""
     return 1 - 1 / torch.tensor([width, height], device=device, dtype=dtype)
 
 
+@register_record
 @dataclass(frozen=True)
 class ImageWarp:
-    """Random affine map and smooth displacement of each image, and another contrast, or other colours.
+    """Random affine map and smooth displacement of each image, and another contrast, or other colors.
 
-    An encoder that is to know an image again by what a warp leaves alone would otherwise know it by how bright it is, which
-    often says little of its class.
+    In torchvision's terms: RandomAffine, ElasticTransform and ColorJitter. Contrast and color change since an encoder would
+    otherwise recognize an image by its brightness, which often says little of its class.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class ImageWarp:
     contrast : float
         Largest logarithm of the factor by which contrast to the border is multiplied; of images that have not 3 channels, and
         while features are learned, for one of the two encoders.
-    colour : float
+    color : float
         Largest change of brightness, and of the logarithm of contrast, of images with 3 channels.
 
     Examples
@@ -74,35 +74,20 @@ class ImageWarp:
     shift: float = 0.1
     elastic: float = 0.06
     contrast: float = 1.0
-    colour: float = 0.28
-
-    def scaled(self, factor: float) -> ImageWarp:
-        """Return a warp whose changes are `factor` times as large.
-
-        Parameters
-        ----------
-        factor : float
-            0 leaves images as they are.
-
-        Returns
-        -------
-        warp : ImageWarp
-            The new warp.
-        """
-        return replace(self, **{field.name: factor * getattr(self, field.name) for field in fields(ImageWarp)})
+    color: float = 0.28
 
     def __call__(self, x: Tensor, index: Tensor | None, rng: torch.Generator) -> Tensor:
-        """Return a changed copy of images x (b, c, h, w) in [-1, 1]; what comes into sight is the border's colour."""
+        """Return a changed copy of images x (b, c, h, w) in [-1, 1]; what comes into sight is the border's color."""
         matrices = self._matrices(len(x), x.shape[3] / x.shape[2], rng)
         grid = F.affine_grid(matrices, list(x.shape), align_corners=False)
         if self.elastic:
             grid = grid + self._displacements(len(x), x.shape[2], x.shape[3], rng)
         # Places beyond the border are taken from it; clamping does what padding_mode="border" does, on every device.
-        edge = last_centres(x.shape[2], x.shape[3], grid.device, grid.dtype)
+        edge = last_centers(x.shape[2], x.shape[3], grid.device, grid.dtype)
         x = F.grid_sample(x, grid.clamp(-edge, edge), align_corners=False)
         if x.shape[1] == 3:
-            return self._recoloured(x, rng) if self.colour else x
-        return self._contrasted(x, rng) if self.contrast else x
+            return self._jitter_color(x, rng) if self.color else x
+        return self._scale_contrast(x, rng) if self.contrast else x
 
     def _matrices(self, n: int, aspect: float, rng: torch.Generator) -> Tensor:
         """Draw n affine maps (n, 2, 3): a rotation of a stretch with shear, then a shift.
@@ -119,51 +104,51 @@ class ImageWarp:
 
     def _displacements(self, n: int, height: int, width: int, rng: torch.Generator) -> Tensor:
         """Draw n smooth vector fields (n, height, width, 2): bicubic interpolation of random vectors at 5x5 nodes."""
-        nodes = torch.randn(n, NODES, NODES, 2, generator=rng, device=rng.device) * self.elastic
+        nodes = torch.randn(n, N_NODES, N_NODES, 2, generator=rng, device=rng.device) * self.elastic
         down, across = (cubic_weights(side, nodes.device, nodes.dtype) for side in (height, width))
         # Two matrix products are several times as fast as F.interpolate of the whole batch.
-        lines = torch.matmul(down, nodes.view(n, NODES, 2 * NODES)).view(n, height, NODES, 2)
+        lines = torch.matmul(down, nodes.view(n, N_NODES, 2 * N_NODES)).view(n, height, N_NODES, 2)
         return torch.matmul(across, lines)
 
-    def _contrasted(self, x: Tensor, rng: torch.Generator) -> Tensor:
+    def _scale_contrast(self, x: Tensor, rng: torch.Generator) -> Tensor:
         contrast = _uniform(len(x), self.contrast, rng).exp()[:, None, None, None]
         sides = [x[:, :, 0], x[:, :, -1], x[:, :, :, 0], x[:, :, :, -1]]
         border = torch.cat(sides, dim=2).mean(dim=(1, 2))[:, None, None, None]
         return (x - border) * contrast + border
 
-    def _recoloured(self, x: Tensor, rng: torch.Generator) -> Tensor:
-        contrast = _uniform(len(x), self.colour, rng).exp()[:, None, None, None]
-        tint = _uniform(3 * len(x), self.colour, rng).view(-1, 3, 1, 1)
+    def _jitter_color(self, x: Tensor, rng: torch.Generator) -> Tensor:
+        contrast = _uniform(len(x), self.color, rng).exp()[:, None, None, None]
+        tint = _uniform(3 * len(x), self.color, rng).view(-1, 3, 1, 1)
         mean = x.mean(dim=(1, 2, 3), keepdim=True)
         return (x - mean) * contrast + mean + tint
 
 
-class NeighbourMix:
-    """Move a row part of the way towards one of its nearest neighbours: an augmentation that needs no domain knowledge.
+class NeighborMixup:
+    """Interpolate between a row and one of its nearest neighbors (as SMOTE does): needs no domain knowledge.
 
-    Generated rows, which have no neighbours on record, get Gaussian noise instead, half as long as the median way to the
-    farthest neighbour.
+    Generated rows, which have no neighbors on record, get Gaussian noise instead, half as long as the median way to the
+    farthest neighbor.
 
     Parameters
     ----------
-    source : Source
-    neighbours : Tensor of shape (n, k)
-        Positions of each row's nearest neighbours in `source`.
+    dataset : ArrayDataset
+    neighbors : Tensor of shape (n, k)
+        Positions of each row's nearest neighbors in `dataset`.
     reach : float, default=1.0
         The part of the way is uniform in [0, reach].
     """
 
-    def __init__(self, source: Source, neighbours: Tensor, reach: float = 1.0) -> None:
-        self.source, self.neighbours, self.reach = source, neighbours.to(source.device), reach
-        some = torch.linspace(0, len(source) - 1, min(len(source), 512), dtype=torch.float64).long().unique()
-        gaps = source.batch(neighbours[some, -1]) - source.batch(some)
+    def __init__(self, dataset: ArrayDataset, neighbors: Tensor, reach: float = 1.0) -> None:
+        self.dataset, self.neighbors, self.reach = dataset, neighbors.to(dataset.device), reach
+        some = torch.linspace(0, len(dataset) - 1, min(len(dataset), N_MEASURED), dtype=torch.float64).long().unique()
+        gaps = dataset.get_batch(neighbors[some, -1]) - dataset.get_batch(some)
         self.noise = float(gaps.norm(dim=1).median()) / math.sqrt(gaps.shape[1]) / 2
 
     def __call__(self, x: Tensor, index: Tensor | None, rng: torch.Generator) -> Tensor:
         """Return a changed copy of rows x (b, d)."""
         if index is None:
             return x + self.noise * torch.randn(x.shape, generator=rng, device=rng.device)
-        picks = torch.randint(self.neighbours.shape[1], (len(x),), generator=rng, device=rng.device)
-        partner = self.source.batch(self.neighbours[index, picks])
+        picks = torch.randint(self.neighbors.shape[1], (len(x),), generator=rng, device=rng.device)
+        partner = self.dataset.get_batch(self.neighbors[index, picks])
         part = torch.rand(len(x), 1, generator=rng, device=rng.device) * self.reach
         return torch.lerp(x, partner, part)

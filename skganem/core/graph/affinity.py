@@ -1,4 +1,4 @@
-"""Weighing a neighbour graph's links by embeddings of it, to tell those inside a group from those between groups."""
+"""Affinities between neighbors: Jaccard indices, and their reweighting by embeddings of the graph."""
 
 from __future__ import annotations
 
@@ -7,18 +7,41 @@ import math
 import numpy as np
 import scipy.sparse as sp
 
+#: Pieces in which the edges' weights are computed, one after another, to save memory.
+N_PIECES = 64
+#: Embeddings whose closeness is averaged, and their dimensions.
 N_EMBEDDINGS, N_DIMENSIONS = 4, 10
-#: Pairs of nodes drawn for each node and step, to push apart; the links of a node together weigh 1 on average.
-N_REPELLED = 5
-N_STEPS, RATE, BETAS = 300, 0.5, (0.9, 0.99)
+#: Random pairs a node and step that are pushed apart (negative samples), as in UMAP; the edges of a node together weigh 1.
+N_NEGATIVE_SAMPLES = 5
+#: Steps, learning rate and decay rates of Adam. The second decay is 0.99 since there are few steps.
+N_STEPS, LEARNING_RATE, BETAS = 300, 0.5, (0.9, 0.99)
+#: Added to squared distances between negative samples: the gradient of UMAP's loss has a pole at 0.
+REPULSION_EPS = 1e-3
 
 
-def weighed_by_embeddings(graph: sp.csr_array, seed: int) -> sp.csr_array:
-    r"""Multiply the weight of each link by its mean closeness q in a few embeddings (`neighbour_embedding`).
+def jaccard_affinity(neighbors: np.ndarray) -> sp.csr_array:
+    """Make the symmetric affinity matrix (n, n) of a graph given by neighbors (n, k).
 
-    A node is pulled by all links of its group at once, which stretches those that lead out of the group. Embeddings tear
-    evenly filled regions, too, but each elsewhere, so that these tears vanish in the mean. No link is added: parts of the
-    graph that have none between them stay apart.
+    Two nodes have an edge if one is a neighbor of the other; a node that is its own neighbor gets no edge by that. An edge's
+    weight is the Jaccard index of the neighborhoods, each with its own node (shared nearest neighbors, Jarvis and Patrick
+    1973). Nodes inside a group share most neighbors, those on either side of a gap few.
+    """
+    n, k = neighbors.shape
+    one_sided = sp.csr_array((np.ones(n * k), neighbors.ravel(), k * np.arange(n + 1)), shape=(n, n))
+    rows, columns = (one_sided + one_sided.T).nonzero()
+    rows, columns = rows[rows != columns], columns[rows != columns]
+    within = sp.csr_array(one_sided + sp.eye_array(n))
+    pieces = zip(np.array_split(rows, N_PIECES), np.array_split(columns, N_PIECES), strict=True)  # all at once take much memory
+    shared = np.concatenate([within[one].multiply(within[other]).sum(axis=1) for one, other in pieces])
+    return sp.csr_array((shared / (2 * (k + 1) - shared), (rows, columns)), shape=(n, n))
+
+
+def reweight_affinity(graph: sp.csr_array, seed: int) -> sp.csr_array:
+    r"""Multiply the weight of each edge by its mean closeness q in a few embeddings (`neighbor_embedding`).
+
+    All edges of a node's group pull at it together, which stretches those that lead out of the group. Embeddings also split
+    evenly filled regions, but each at another place, so that these splits average out. No edge is added: connected
+    components stay apart.
 
     Parameters
     ----------
@@ -31,32 +54,32 @@ def weighed_by_embeddings(graph: sp.csr_array, seed: int) -> sp.csr_array:
     -------
     sparse array of shape (n, n)
     """
-    links = sp.coo_array(graph)
-    rows, columns = links.coords
+    edges = sp.coo_array(graph)
+    rows, columns = edges.coords
     closeness = np.zeros(len(rows))
     for states in np.random.SeedSequence(seed).spawn(N_EMBEDDINGS):
-        y = neighbour_embedding(graph, N_DIMENSIONS, np.random.default_rng(states))
-        closeness += 1.0 / (1.0 + squares(y[rows] - y[columns]))
-    return sp.csr_array((links.data * closeness / N_EMBEDDINGS, (rows, columns)), shape=graph.shape)
+        y = neighbor_embedding(graph, N_DIMENSIONS, np.random.default_rng(states))
+        closeness += 1.0 / (1.0 + squared_norms(y[rows] - y[columns]))
+    return sp.csr_array((edges.data * closeness / N_EMBEDDINGS, (rows, columns)), shape=graph.shape)
 
 
-def neighbour_embedding(graph: sp.csr_array, n_dimensions: int, rng: np.random.Generator) -> np.ndarray:
-    r"""Place the nodes of a graph such that links are short and all other distances long.
+def neighbor_embedding(graph: sp.csr_array, n_dimensions: int, rng: np.random.Generator) -> np.ndarray:
+    r"""Embed the nodes of a graph such that edges are short and all other distances long.
 
-    Minimises, over the places y of the nodes, the loss of UMAP (McInnes, Healy and Melville 2018, Section 3.2),
+    Minimizes, over the places y of the nodes, the loss of UMAP (McInnes, Healy and Melville 2018, Section 3.2),
 
     .. math::
 
         -\sum_{ij} a_{ij} \log q_{ij} - \sum_{ij} \log(1 - q_{ij}), \quad q_{ij} = \frac{1}{1 + |y_i - y_j|^2},
 
-    with a scaled to 1 a node on average, and the second sum over `N_REPELLED` random pairs a node, anew in each step. All nodes
-    move at once, by Adam with a rate that falls along a cosine, so that the result depends on the first places and the pairs
-    alone.
+    with a scaled to 1 a node on average, and the second sum over `N_NEGATIVE_SAMPLES` random pairs a node, anew in each step.
+    All nodes move at once, by Adam with a rate that falls along a cosine. So the result depends on the first places and
+    the pairs alone.
 
     Parameters
     ----------
     graph : sparse array of shape (n, n)
-        Symmetric; weights a of the links.
+        Symmetric; weights a of the edges.
     n_dimensions : int
     rng : numpy.random.Generator
         Draws the first places, and the pairs.
@@ -66,24 +89,24 @@ def neighbour_embedding(graph: sp.csr_array, n_dimensions: int, rng: np.random.G
     ndarray of shape (n, n_dimensions), float32
     """
     n = graph.shape[0]
-    links = sp.csr_array(graph, dtype=np.float32) * np.float32(n / max(graph.sum(), 1e-12))
-    rows, columns = sp.coo_array(links).coords
+    edges = sp.csr_array(graph, dtype=np.float32) * np.float32(n / max(graph.sum(), 1e-12))
+    rows, columns = sp.coo_array(edges).coords
     y = rng.standard_normal((n, n_dimensions), dtype=np.float32)
     mean, square = np.zeros_like(y), np.zeros_like(y)
     for step in range(1, N_STEPS + 1):
-        pull = sp.csr_array((links.data / (1 + squares(y[rows] - y[columns])), links.indices, links.indptr), shape=(n, n))
+        pull = sp.csr_array((edges.data / (1 + squared_norms(y[rows] - y[columns])), edges.indices, edges.indptr), shape=(n, n))
         gradient = y * pull.sum(axis=1)[:, None] - pull @ y
-        for other in rng.integers(n, size=(N_REPELLED, n)):
+        for other in rng.integers(n, size=(N_NEGATIVE_SAMPLES, n)):
             away = y - y[other]
-            distance = squares(away)
-            gradient -= away / ((distance + 1e-3) * (1 + distance))[:, None]
+            distance = squared_norms(away)
+            gradient -= away / ((distance + REPULSION_EPS) * (1 + distance))[:, None]
         mean += (1 - BETAS[0]) * (gradient - mean)
         square += (1 - BETAS[1]) * (gradient**2 - square)
         scale = np.sqrt(square / (1 - BETAS[1] ** step)) + 1e-8
-        y -= RATE * (0.5 + 0.5 * math.cos(math.pi * step / N_STEPS)) / (1 - BETAS[0] ** step) * mean / scale
+        y -= LEARNING_RATE * (0.5 + 0.5 * math.cos(math.pi * step / N_STEPS)) / (1 - BETAS[0] ** step) * mean / scale
     return y
 
 
-def squares(differences: np.ndarray) -> np.ndarray:
+def squared_norms(differences: np.ndarray) -> np.ndarray:
     """Return the squared lengths (n,) of the rows of an array (n, d)."""
     return np.asarray(np.einsum("ij,ij->i", differences, differences))

@@ -1,8 +1,8 @@
-"""The partition of images into K parts that fits both their features and their graphs.
+"""The partition of images into K clusters that fits both their features and their neighbor graphs.
 
-Links tell little where styles of a class lie apart, and distances little where classes differ in size. Together they tell what
-a good partition is: one under little strain (`Parts`). It is looked for from the even parts of each graph on: nodes are moved
-to where the strain falls, and a part is split while two others are merged.
+Edges tell little where styles of a class lie apart, and distances tell little where classes differ in size. The objective has
+a term for each (`PartitionObjective`). The search starts from a balanced spectral clustering of each graph. It moves single
+nodes (`refine`), and splits one cluster while it merges two others (`split_merge_search`).
 """
 
 from __future__ import annotations
@@ -14,34 +14,36 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.cluster.vq import vq
 
+from skganem.core.graph.kmeans import kmeans
 from skganem.core.graph.spectral import (
-    centrality,
     diffusion_map,
-    kmeans,
     leading_eigenpairs,
-    n_dimensions,
-    spectral_parts,
+    n_map_dimensions,
+    spectral_clustering,
+    within_cluster_rank,
 )
 
-#: Weight of the share of links that is cut, beside the logarithm of the scatter.
-CUT = 90
-#: Least number of principal components whose scatter is judged.
-LEAST_COMPONENTS = 5
-#: Part of an even share of the nodes that a part has at least which the search makes.
-LEAST_SHARE = 0.05
-#: Sweeps in which nodes are moved, at most; parts that are split, those first that promise most, until one helps; and by how
-#: much the strain has to fall.
-SWEEPS, SPLITS, LEAST_GAIN = 15, 10, 1e-6
+#: Weight b of the cut beside the logarithm of the scatter. From 60 to 150, the results hardly differ.
+CUT_WEIGHT = 90
+#: Principal components whose scatter counts, at least: with one or two, nearly any cut fits.
+MIN_COMPONENTS = 5
+#: The part of an even share of the nodes that a cluster needs which the search makes: fewer are outliers.
+MIN_CLUSTER_FRACTION = 0.05
+#: Sweeps of a refinement at most; it converges in fewer.
+MAX_SWEEPS = 15
+#: Splits that are tried in a step of the search, the most promising first: later ones hardly ever helped.
+MAX_SPLITS = 10
+#: By how much the objective must fall for a step to count: more than rounding errors.
+MIN_DECREASE = 1e-6
+#: Runs of k-means for the starts and for a split.
+N_INIT, N_INIT_SPLIT = 20, 3
+#: Added to the scatter's diagonal, as a share of the mean variance, so that it can be inverted where points coincide.
+SCATTER_FLOOR = 1e-6
 
 
 @dataclass(frozen=True)
-class Parts:
-    r"""A partition of n nodes into k parts, none of them empty, and what its strain depends on.
-
-    The strain is :math:`\log\det S + b\,c`, with S the covariance within the parts (Friedman and Rubin 1967), c the mean share
-    of the graphs' links that are cut and b `CUT`. Styles of a class lie apart in ways in which other classes vary, too, and so
-    in which the covariance is large; classes do not. And where classes differ in size, the links tell a class from half of a
-    larger one.
+class Partition:
+    """A partition of n nodes into k clusters, none of them empty, with what its objective depends on.
 
     Attributes
     ----------
@@ -50,103 +52,112 @@ class Parts:
     sizes : ndarray of shape (k,)
     means : ndarray of shape (k, m)
     scatter : ndarray of shape (m, m)
-        S.
-    ties : ndarray of shape (n, k)
-        The share of all links that leads from a node to a part.
-    strain : float
+        S, the covariance within clusters.
+    affinities : ndarray of shape (n, k)
+        The share of all edges' weight that leads from a node to a cluster.
+    objective : float
     """
 
     labels: np.ndarray
     sizes: np.ndarray
     means: np.ndarray
     scatter: np.ndarray
-    ties: np.ndarray
-    strain: float
+    affinities: np.ndarray
+    objective: float
 
 
-class Fit:
-    """How well partitions of the same nodes fit points and graphs, and what would fit better.
+class PartitionObjective:
+    r"""How badly partitions of the same nodes fit their points and their graphs: lower is better.
+
+    The objective is :math:`\log\det S + b\,c`, with S the covariance within clusters (Friedman and Rubin 1967), c the mean
+    share of the graphs' edges that are cut, and b `CUT_WEIGHT`. Styles of a class lie apart in directions in which other
+    classes vary, too: there S is large, and the first term ignores them. Where classes differ in size, the cut tells a class
+    from half of a larger one.
 
     Parameters
     ----------
     graphs : sequence of sparse arrays of shape (n, n)
     points : ndarray of shape (n, d)
     n_clusters : int
-        K. The K - 1 leading principal components of the points are judged, as many as the centres of K parts span, or a few
-        more where K is small.
+        K. The K - 1 leading principal components count, as many as the means of K clusters span.
     """
 
     def __init__(self, graphs: Sequence[sp.csr_array], points: np.ndarray, n_clusters: int) -> None:
-        self.points = principal_components(points, max(n_clusters - 1, LEAST_COMPONENTS))
-        self._links = sp.csr_array(sum(graph / graph.sum() for graph in graphs) / len(graphs))
-        self._floor = 1e-6 * max(float(self.points.var(axis=0).mean()), 1e-12) * np.eye(self.points.shape[1])
+        self.points = principal_components(points, max(n_clusters - 1, MIN_COMPONENTS))
+        self._edges = sp.csr_array(sum(graph / graph.sum() for graph in graphs) / len(graphs))
+        self._floor = SCATTER_FLOOR * max(float(self.points.var(axis=0).mean()), 1e-12) * np.eye(self.points.shape[1])
 
-    def parts(self, labels: np.ndarray) -> Parts:
-        """Return the partition with these labels (n,); numbers that none has are left out."""
+    def evaluate(self, labels: np.ndarray) -> Partition:
+        """Return the partition with these labels (n,); numbers that no node has are left out."""
         _, labels, sizes = np.unique(labels, return_inverse=True, return_counts=True)
         member = np.zeros((len(labels), len(sizes)))
         member[np.arange(len(labels)), labels] = 1
         means = member.T @ self.points / sizes[:, None]
-        apart = self.points - means[labels]
-        scatter = apart.T @ apart / len(labels) + self._floor
-        ties = self._links @ member
-        share_cut = 1 - float((ties * member).sum())
-        return Parts(labels, sizes, means, scatter, ties, float(np.linalg.slogdet(scatter)[1]) + CUT * share_cut)
+        residuals = self.points - means[labels]
+        scatter = residuals.T @ residuals / len(labels) + self._floor
+        affinities = self._edges @ member
+        cut = 1 - float((affinities * member).sum())
+        objective = float(np.linalg.slogdet(scatter)[1]) + CUT_WEIGHT * cut
+        return Partition(labels, sizes, means, scatter, affinities, objective)
 
-    def settled(self, parts: Parts) -> Parts:
-        """Move each node to the part where the strain is least, all at once, as long as it falls.
+    def refine(self, partition: Partition) -> Partition:
+        """Move each node to the cluster that fits it best, all at once, as long as the objective falls.
 
-        That is where :math:`d^2 - 2 b n l` is least, with d the distance from the part's mean in units of S and l the share of
-        all links that leads from the node to it (iterated conditional modes, Besag 1986).
+        That is where :math:`d^2 - 2 b n a` is least, with d the distance from the cluster's mean in units of S and a the
+        node's affinity to the cluster (iterated conditional modes, Besag 1986).
         """
-        for _ in range(SWEEPS):
-            to_units = whitening(parts)
-            points, means = self.points @ to_units, parts.means @ to_units
-            squared = np.square(means).sum(axis=1) - 2 * points @ means.T  # but for what is the same for all parts
-            moved = self.parts((squared - 2 * CUT * len(points) * parts.ties).argmin(axis=1))
-            if len(moved.sizes) < len(parts.sizes) or moved.strain >= parts.strain:
+        for _ in range(MAX_SWEEPS):
+            to_units = whitening(partition)
+            points, means = self.points @ to_units, partition.means @ to_units
+            squared = np.square(means).sum(axis=1) - 2 * points @ means.T  # but for what is the same for all clusters
+            moved = self.evaluate((squared - 2 * CUT_WEIGHT * len(points) * partition.affinities).argmin(axis=1))
+            if len(moved.sizes) < len(partition.sizes) or moved.objective >= partition.objective:
                 break
-            parts = moved
-        return parts
+            partition = moved
+        return partition
 
-    def split(self, parts: Parts, part: int, seed: int) -> Parts:
-        """Return the partition in which k-means has halved a part; the same one if it can't."""
-        inside = np.flatnonzero(parts.labels == part)
-        labels = parts.labels.copy()
-        halves = kmeans(self.points[inside] @ whitening(parts), 2, seed, n_init=3)[0]
-        labels[inside[halves == 1]] = len(parts.sizes)
-        return self.parts(labels)
+    def split_cluster(self, partition: Partition, cluster: int, seed: int) -> Partition:
+        """Return the partition in which k-means has halved a cluster; the same one if it can't."""
+        inside = np.flatnonzero(partition.labels == cluster)
+        labels = partition.labels.copy()
+        halves = kmeans(self.points[inside] @ whitening(partition), 2, seed, N_INIT_SPLIT)[0]
+        labels[inside[halves == 1]] = len(partition.sizes)
+        return self.evaluate(labels)
 
-    def merged(self, parts: Parts) -> Parts:
-        """Return the partition in which those two parts are one for which the strain is least."""
-        means = parts.means @ whitening(parts)
+    def merge_best_pair(self, partition: Partition) -> Partition:
+        """Return the partition in which the two clusters are merged for which the objective is least."""
+        means = partition.means @ whitening(partition)
         squared = np.square(means[:, None] - means).sum(axis=2)
-        sizes = parts.sizes / len(parts.labels)
-        between = np.stack([parts.ties[parts.labels == part].sum(axis=0) for part in range(len(sizes))])
-        change = np.log1p(squared / (1 / sizes[:, None] + 1 / sizes)) - 2 * CUT * between
+        sizes = partition.sizes / len(partition.labels)
+        between = np.stack([partition.affinities[partition.labels == i].sum(axis=0) for i in range(len(sizes))])
+        change = np.log1p(squared / (1 / sizes[:, None] + 1 / sizes)) - 2 * CUT_WEIGHT * between
         change[np.tril_indices(len(sizes))] = np.inf
         one, other = np.unravel_index(change.argmin(), change.shape)
-        return self.parts(np.where(parts.labels == other, one, parts.labels))
+        return self.evaluate(np.where(partition.labels == other, one, partition.labels))
 
-    def searched(self, parts: Parts, least: float, seed: int) -> Parts:
-        """Split a part and merge two, and move nodes after each, as long as the strain falls.
+    def split_merge_search(self, partition: Partition, min_size: float, seed: int) -> Partition:
+        """Split a cluster and merge two, and refine after each, as long as the objective falls.
 
-        So do Ueda et al. (2000) with the components of a mixture. A part that is made so has at least `least` nodes.
+        Ueda et al. (2000) search mixtures in this way (SMEM). A partition with a cluster of fewer than `min_size` nodes is not
+        taken.
         """
-        n_parts = len(parts.sizes)
+        n_clusters = len(partition.sizes)
         while True:
-            halved = [half for half in (self.split(parts, i, seed) for i in range(n_parts)) if len(half.sizes) > n_parts]
-            for half in sorted(halved, key=lambda half: half.strain)[:SPLITS]:
-                found = self.settled(self.merged(self.settled(half)))
-                if found.strain < parts.strain - LEAST_GAIN and found.sizes.min() >= least:
-                    parts = found
+            splits = [self.split_cluster(partition, i, seed) for i in range(n_clusters)]
+            splits = [split for split in splits if len(split.sizes) > n_clusters]
+            for split in sorted(splits, key=lambda split: split.objective)[:MAX_SPLITS]:
+                candidate = self.refine(self.merge_best_pair(self.refine(split)))
+                if candidate.objective < partition.objective - MIN_DECREASE and candidate.sizes.min() >= min_size:
+                    partition = candidate
                     break
             else:
-                return parts
+                return partition
 
 
-def partition(graphs: Sequence[sp.csr_array], n_clusters: int, seed: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a partition of nodes under little strain, looked for from the even parts of each graph on.
+def optimize_partition(
+    graphs: Sequence[sp.csr_array], n_clusters: int, seed: int, points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Search for the partition of least objective, from a balanced spectral clustering of each graph.
 
     Parameters
     ----------
@@ -161,32 +172,33 @@ def partition(graphs: Sequence[sp.csr_array], n_clusters: int, seed: int, points
     -------
     labels : ndarray of shape (n,)
         From 0 to n_clusters - 1.
-    centrality : ndarray of shape (n,)
-        As `core.graph.partition` has it.
+    rank : ndarray of shape (n,)
+        As `agglomerative_partition` has it.
     """
-    fit = Fit(graphs, points, n_clusters)
-    maps = [diffusion_map(graph, n_dimensions(graph, n_clusters), seed) for graph in graphs]
-    even = [everywhere(spectral_parts(embedding, n_clusters, seed, n_init=20), fit.points) for embedding in maps]
-    starts = [fit.settled(fit.parts(labels)) for labels in even]
-    embedding, start = min(zip(maps, starts, strict=True), key=lambda pair: pair[1].strain)
-    labels = fit.searched(start, LEAST_SHARE * len(points) / n_clusters, seed).labels
-    return labels, centrality(embedding, labels)
+    objective = PartitionObjective(graphs, points, n_clusters)
+    maps = [diffusion_map(graph, n_map_dimensions(graph, n_clusters), seed) for graph in graphs]
+    balanced = [spectral_clustering(embedding, n_clusters, seed, N_INIT) for embedding in maps]
+    starts = [objective.refine(objective.evaluate(assign_to_nearest(labels, objective.points))) for labels in balanced]
+    embedding, start = min(zip(maps, starts, strict=True), key=lambda pair: pair[1].objective)
+    min_size = MIN_CLUSTER_FRACTION * len(points) / n_clusters
+    labels = objective.split_merge_search(start, min_size, seed).labels
+    return labels, within_cluster_rank(embedding, labels)
 
 
-def whitening(parts: Parts) -> np.ndarray:
+def whitening(partition: Partition) -> np.ndarray:
     """Return the matrix (m, m) that takes points (n, m) to coordinates in which S is the identity."""
-    return np.linalg.cholesky(np.linalg.inv(parts.scatter))
+    return np.linalg.cholesky(np.linalg.inv(partition.scatter))
 
 
-def everywhere(labels: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Give nodes that are in no part (n,), -1, to the one whose mean is nearest among the points (n, m)."""
-    parts = np.unique(labels[labels >= 0])
-    means = np.stack([points[labels == part].mean(axis=0) for part in parts])
-    return np.where(labels < 0, parts[vq(points, means)[0]], labels)
+def assign_to_nearest(labels: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Give nodes without a cluster (n,), -1, to the cluster whose mean is nearest among the points (n, m)."""
+    clusters = np.unique(labels[labels >= 0])
+    means = np.stack([points[labels == cluster].mean(axis=0) for cluster in clusters])
+    return np.where(labels < 0, clusters[vq(points, means)[0]], labels)
 
 
 def principal_components(points: np.ndarray, n_components: int) -> np.ndarray:
-    """Return at most so many coordinates (n, m) of points (n, d): along the directions in which they vary most, those first."""
-    centred = points - points.mean(axis=0)
-    _, directions = leading_eigenpairs(sp.csr_array(centred.T @ centred), min(n_components, points.shape[1]), seed=0)
-    return np.asarray(centred @ directions[:, ::-1])
+    """Return the leading principal components (n, m) of points (n, d), at most d."""
+    centered = points - points.mean(axis=0)
+    _, directions = leading_eigenpairs(sp.csr_array(centered.T @ centered), min(n_components, points.shape[1]), seed=0)
+    return np.asarray(centered @ directions[:, ::-1])

@@ -1,4 +1,4 @@
-"""The losses of the paper and of its variants, as pure functions of tensors.
+"""The GAN's objectives L_G and L_D: Eq. 1, 2 and 18 of the paper, and variants, as pure functions of tensors.
 
 Each returns a scalar to be minimised. D is given by its logits: ``D_i(x) = sigmoid(logits[:, i])``, so that
 ``sigma^{-1}[D_i(x)]`` is the logit itself. The discriminator has K + 1 units; the last tells real from generated
@@ -20,12 +20,13 @@ GeneratorLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 #: (real logits (n, K + 1), w (n, K), generated logits (m, K + 1), their classes (m,), phi (K,)) -> scalar
 DiscriminatorLoss: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
-#: Largest logit whose exponential Eq. 1 takes: exp(10) is 22,026.
+#: Largest logit whose exponential Eq. 1 takes: exp(10) is 22,026. Without a bound, a few samples that the discriminator is
+#: sure of outweigh all others of a batch, and float32 overflows at 88.
 LOGIT_BOUND = 10.0
 
 
-def of_class(logits: Tensor, c: Tensor) -> Tensor:
-    """Pick each sample's value of its own class c: (n, K), (n,) to (n,)."""
+def gather_class(logits: Tensor, c: Tensor) -> Tensor:
+    """Gather each sample's value of its own class c: (n, K), (n,) to (n,)."""
     return logits.gather(1, c[:, None]).squeeze(1)
 
 
@@ -35,7 +36,7 @@ def generator_likelihood(logits: Tensor, c: Tensor) -> Tensor:
     With an optimal D its gradient is that of the Kullback-Leibler divergence. Logits are bounded at `LOGIT_BOUND`: the
     exponential can't overflow, and a sample whose logit is above the bound exerts no force.
     """
-    units = torch.stack([of_class(logits, c), logits[:, -1]]).clamp(max=LOGIT_BOUND)
+    units = torch.stack([gather_class(logits, c), logits[:, -1]]).clamp(max=LOGIT_BOUND)
     return -0.5 * units.exp().mean(dim=1).sum()
 
 
@@ -43,14 +44,14 @@ def generator_normalized_likelihood(logits: Tensor, c: Tensor) -> Tensor:
     r"""Eq. 1 in logarithmic form, :math:`-\log E \exp\{\sigma^{-1}[D_c(G(z, c))]\}`.
 
     For each of the two units, the gradient is that of Eq. 1 divided by the expectation itself: the same direction, a scale
-    that neither overflows nor vanishes, whatever the discriminator's confidence (self-normalised importance weights).
+    that neither overflows nor vanishes, whatever the discriminator's confidence (self-normalized importance weights).
     """
-    return 2 * math.log(len(c)) - torch.stack([of_class(logits, c), logits[:, -1]]).logsumexp(dim=1).sum()
+    return 2 * math.log(len(c)) - torch.stack([gather_class(logits, c), logits[:, -1]]).logsumexp(dim=1).sum()
 
 
 def generator_non_saturating(logits: Tensor, c: Tensor) -> Tensor:
     """-log D_c(G(z, c)), and the same for the real/fake unit: the usual objective of GANs."""
-    return F.softplus(-of_class(logits, c)).mean() + F.softplus(-logits[:, -1]).mean()
+    return F.softplus(-gather_class(logits, c)).mean() + F.softplus(-logits[:, -1]).mean()
 
 
 def generator_one_hot(logits: Tensor, c: Tensor) -> Tensor:
@@ -81,37 +82,10 @@ def discriminator_own(real: Tensor, w: Tensor, fake: Tensor, c: Tensor, phi: Ten
     small a cluster is. Classes in `c` are taken to be equally frequent.
     """
     return (
-        (len(phi) * phi[c] * F.softplus(of_class(fake, c))).mean()
+        (len(phi) * phi[c] * F.softplus(gather_class(fake, c))).mean()
         + (w * F.softplus(-real[:, :-1])).sum(1).mean()
         + _real_or_fake(real, fake)
     )
-
-
-def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """CE{softmax(logits), target} of each row, for soft targets (n, K): (n,)."""
-    return -(target * F.log_softmax(logits, dim=1)).sum(1)
-
-
-def e_net_loss(logits: Tensor, c: Tensor) -> Tensor:
-    """Eq. 5: cross-entropy of E(G(z, c)) with the class c that was asked for."""
-    return F.cross_entropy(logits, c)
-
-
-def normalized_temperature_cross_entropy(a: Tensor, b: Tensor, temperature: float) -> Tensor:
-    """NT-Xent (Chen et al. 2020, SimCLR, Eq. 1): each view must find its partner among all other views.
-
-    Parameters
-    ----------
-    a, b : Tensor of shape (n, m)
-        Projections of two views of the same n samples; row i of `a` and row i of `b` belong together.
-    temperature : float
-        Divides the cosine similarities.
-    """
-    views = F.normalize(torch.cat([a, b]), dim=1)
-    similarity = views @ views.T / temperature
-    similarity = similarity.masked_fill(torch.eye(len(views), dtype=torch.bool, device=views.device), -torch.inf)
-    partner = torch.arange(len(views), device=views.device).roll(len(a))
-    return F.cross_entropy(similarity, partner)
 
 
 GENERATOR_LOSSES: dict[str, GeneratorLoss] = {

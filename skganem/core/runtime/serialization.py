@@ -10,24 +10,32 @@ from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from skganem.core.data.dataset import Scaling
-from skganem.core.features.transforms import ImageWarp
-from skganem.core.networks.architectures import DEFAULT_NETWORKS, PAPER_NETWORKS, Networks
-from skganem.core.networks.mixture import Layout
-from skganem.core.recipe import Recipe
-
 #: Of files written now; a reader refuses files of a higher one.
 VERSION = 1
-#: Long floats, real and complex, which differ between machines.
-LONG = "gG"
-#: The records that a file may hold, and the networks, which it only names.
-RECORDS: dict[str, type] = {cls.__name__: cls for cls in (Recipe, Scaling, Layout, ImageWarp)}
-NETWORKS = {"default": DEFAULT_NETWORKS, "paper": PAPER_NETWORKS}
+#: Type codes of long floats, real and complex, which differ between machines.
+LONG_FLOATS = "gG"
+#: The dataclasses that a file may hold, by name; see `register_record`.
+RECORDS: dict[str, type] = {}
+#: Values that a file only names, since they hold functions; see `register_constant`.
+CONSTANTS: dict[str, Any] = {}
+
+Record = TypeVar("Record", bound=type)
+
+
+def register_record(cls: Record) -> Record:
+    """Let files hold instances of a dataclass: a decorator."""
+    RECORDS[cls.__name__] = cls
+    return cls
+
+
+def register_constant(name: str, value: Any) -> None:
+    """Let files hold a value, or one that equals it, by its name."""
+    CONSTANTS[name] = value
 
 
 class NotPlainError(TypeError):
@@ -123,7 +131,7 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     """Turn a value into what JSON has, and put its arrays into `arrays`; what JSON lacks is tagged by ``"$"``."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if isinstance(value, (np.generic, np.ndarray)) and value.dtype.char in LONG:
+    if isinstance(value, (np.generic, np.ndarray)) and value.dtype.char in LONG_FLOATS:
         raise NotPlainError(f"{value!r} can't be written to a file: its numbers are longer than a file's.")
     if isinstance(value, np.generic):
         times = value.dtype.kind in "mM"  # whose items are of other types
@@ -146,9 +154,9 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         return {"$": "list" if isinstance(value, list) else "tuple", "items": [encode(item, arrays) for item in value]}
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {"$": "dict", "items": {key: encode(item, arrays) for key, item in value.items()}}
-    for name, networks in NETWORKS.items():
-        if isinstance(value, Networks) and value == networks:
-            return {"$": "networks", "name": name}
+    for name, constant in CONSTANTS.items():
+        if type(value) is type(constant) and value == constant:
+            return {"$": "constant", "name": name}
     if type(value) in RECORDS.values():
         items = {field.name: encode(getattr(value, field.name), arrays) for field in fields(value)}
         return {"$": type(value).__name__, "items": items}
@@ -180,7 +188,7 @@ def decode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
             return tuple(decode(item, arrays) for item in value["items"])
         case "dict":
             return {key: decode(item, arrays) for key, item in value["items"].items()}
-        case "networks":
-            return NETWORKS[value["name"]]
+        case "constant":
+            return CONSTANTS[value["name"]]
         case record:
             return RECORDS[record](**{key: decode(item, arrays) for key, item in value["items"].items()})

@@ -1,0 +1,69 @@
+"""Batches: in random order to train on, and in fixed chunks to predict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from skganem.core.data.dataset import ArrayDataset
+from skganem.core.data.shapes import Shape
+from skganem.core.runtime.device import channels_last, full_precision
+
+#: Samples that pass a network at once on a CPU and on a GPU. On a CPU, more would leave its caches; on a GPU, fewer would
+#: leave it idle.
+CPU_CHUNK, GPU_CHUNK = 192, 4096
+#: Any chunk is a multiple of so many rows: whole tiles of the kernels that multiply matrices (6 rows with AVX2, 16 or 48
+#: with AVX-512). Rows left over are summed in another order, so that the last digits would depend on the chunk.
+TILE = 48
+#: Values in a chunk at most, and rows at least: 16 MiB of float32, so that large images do not fill the memory.
+CHUNK_VALUES, MIN_CHUNK = 1 << 22, 16
+
+
+def shuffled_batches(n: int, size: int, rng: torch.Generator) -> list[Tensor]:
+    """Split a random order of n samples into batches of nearly equal size, about `size` and never a single row."""
+    order = torch.randperm(n, generator=rng, device=rng.device)
+    return list(order.tensor_split(max(1, min(round(n / size), n // 2))))
+
+
+def endless_batches(n: int, size: int, n_batches: int, rng: torch.Generator) -> Iterator[Tensor]:
+    """Yield `n_batches` batches of indices, epoch after epoch, each in a new random order."""
+    while True:
+        for index in shuffled_batches(n, size, rng):
+            if n_batches == 0:
+                return
+            yield index
+            n_batches -= 1
+
+
+def chunk_size(shape: Shape, device: torch.device) -> int:
+    """Return the samples in a chunk: always as many for a shape and a device, so that no answer depends on the number."""
+    fits = max(MIN_CHUNK, CHUNK_VALUES // math.prod(shape) // TILE * TILE)
+    return min(CPU_CHUNK if device.type == "cpu" else GPU_CHUNK, fits)
+
+
+@torch.no_grad()
+def map_batches(dataset: ArrayDataset, compute: Callable[[Tensor], Tensor]) -> Tensor:
+    """Apply `compute` to all samples in chunks of one size, in full precision; return the results, one below the other."""
+    results, n_done = torch.empty(0, 0, device=dataset.device), 0
+    with full_precision():
+        for x, n in _padded_chunks(dataset):
+            computed = compute(x)[:n].float()
+            if not n_done:  # not a list of chunks: to concatenate them would take their memory twice
+                results = computed.new_empty(len(dataset), *computed.shape[1:])
+            results[n_done : n_done + n] = computed
+            n_done += n
+    return results
+
+
+def _padded_chunks(dataset: ArrayDataset) -> Iterator[tuple[Tensor, int]]:
+    """Yield chunks and their number of samples; the last chunk is padded to the size of the others."""
+    size = chunk_size(dataset.shape, dataset.device)
+    for start in range(0, len(dataset), size):
+        x = dataset.get_batch(slice(start, start + size))
+        n = len(x)
+        if n < size:
+            x = torch.cat([x, x[:1].expand(size - n, *x.shape[1:])])
+        yield channels_last(x), n
