@@ -16,13 +16,13 @@ ALIKE = {"width": 32, "max_iter": 12, "min_e_steps": 300, "tol": 0.0}
 #: In this order, each to the recipe that the ones before have made of that of the released code.
 CHANGES = {
     "initial w from the graph of pixels": {"init": "graph"},
-    "E-net sees real samples": {"consistency": 1.0},
+    "E-net sees real samples": {"consistency_weight": 1.0},
     "changed copies, features for the graph": {"augmentation": "auto"},
     "w squared": {"sharpening": 2.0},
     "Eq. 18, logarithm of Eq. 1": {"discriminator_loss": "own", "generator_loss": "normalized_likelihood"},
-    "D without batch normalisation": {"networks": DEFAULT_NETWORKS},
-    "generated samples weighed, and not heard at first": {"weigh_generated": True, "n_unheard": 4},
-    "mean of the E-net's weights": {"e_averaging": 0.99},
+    "D without batch normalization": {"networks": DEFAULT_NETWORKS},
+    "generated samples weighed, and not heard at first": {"discriminator_weighting": True, "n_warmup_iter": 4},
+    "mean of the E-net's weights": {"e_ema_decay": 0.99},
 }
 
 

@@ -25,7 +25,7 @@ STD = 0.6
 
 
 def blobs(k, apart=0.0):
-    """Return a loader of 1000 points in k round groups, whose centres are so many deviations apart, and the numbers to try."""
+    """Return a loader of 1000 points in k round groups, whose centers are so many deviations apart, and the numbers to try."""
 
     def load(seed):
         rng, centers = np.random.default_rng(seed), k

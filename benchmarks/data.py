@@ -56,13 +56,13 @@ def typefaces(part=0):
 
 
 def svhn():
-    """Load house numbers' digits, 32x32 in colour: 8001 to learn from, and 1999 of other photographs."""
+    """Load house numbers' digits, 32x32 in color: 8001 to learn from, and 1999 of other photographs."""
     return archive("svhn10k")
 
 
 @cache
 def celeba(side=64):
-    """Load faces in colour, 8000 and 2000, with their 40 attributes; decoding them needs the package Pillow.
+    """Load faces in color, 8000 and 2000, with their 40 attributes; decoding them needs the package Pillow.
 
     They are 64x64; smaller ones are means of squares.
     """

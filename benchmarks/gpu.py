@@ -20,8 +20,8 @@ from report import append, read, table
 from skganem import Recipe
 
 QUICK = Recipe().but(
-    max_iter=2, min_m_steps=2, max_m_steps=2, min_e_steps=5, max_e_steps=5, width=8, n_unheard=1,
-    representation_steps=10, representation_batch_size=64,
+    max_iter=2, min_m_steps=2, max_m_steps=2, min_e_steps=5, max_e_steps=5, width=8, n_warmup_iter=1,
+    encoder_steps=10, encoder_batch_size=64,
 )  # fmt: skip
 
 

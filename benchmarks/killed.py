@@ -19,8 +19,8 @@ from sklearn.datasets import load_digits
 from skganem import GANEMClustering, Recipe, load, save
 
 RECIPE = Recipe().but(
-    representation_steps=20, min_m_steps=8, max_m_steps=8, e_epochs=0, min_e_steps=8, e_rounds=2, width=8, max_iter=8,
-    n_unheard=2, tol=0.0,
+    encoder_steps=20, min_m_steps=8, max_m_steps=8, e_epochs=0, min_e_steps=8, e_rounds=2, width=8, max_iter=8,
+    n_warmup_iter=2, tol=0.0,
 )  # fmt: skip
 
 

@@ -13,13 +13,13 @@ from skganem import GANEMClustering
 
 
 def rows(n_samples, n_features, n_clusters, rng):
-    """Make uint8 rows around `n_clusters` random centres, a chunk at a time, so that making them takes no memory."""
-    centres = rng.integers(0, 256, (n_clusters, n_features))
+    """Make uint8 rows around `n_clusters` random centers, a chunk at a time, so that making them takes no memory."""
+    centers = rng.integers(0, 256, (n_clusters, n_features))
     X = np.empty((n_samples, n_features), dtype=np.uint8)
     for start in range(0, n_samples, 4096):
         part = X[start : start + 4096]
         noise = rng.normal(0, 40, part.shape)
-        part[:] = np.clip(centres[rng.integers(0, n_clusters, len(part))] + noise, 0, 255)
+        part[:] = np.clip(centers[rng.integers(0, n_clusters, len(part))] + noise, 0, 255)
     return X
 
 

@@ -66,7 +66,7 @@ def machine():
         "threads": torch.get_num_threads(),
         "cpu": cpu_name(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "precision_of_images": str(resolve_precision("auto", resolve_device("auto"), (1, 28, 28))).removeprefix("torch."),
+        "precision_of_images": str(resolve_precision("auto", resolve_device("auto"), convolutional=True)).removeprefix("torch."),
         "gpu": gpu,
     }
 

@@ -11,14 +11,17 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from sklearn.svm import SVC
 
-from skganem.core.data.dataset import Scaling, Source, endless_batches
-from skganem.core.features.simclr import learn_features, warm_cosine
+from skganem.core.data.batches import endless_batches
+from skganem.core.data.dataset import ArrayDataset, Scaler
+from skganem.core.features.simclr import fit_encoders, warmup_cosine
 from skganem.core.features.transforms import ImageWarp
-from skganem.core.losses.gan import e_net_loss
-from skganem.core.networks.architectures import Classifier, e_net_features
-from skganem.core.networks.mixture import Layout, Model
+from skganem.core.losses.classification import e_net_loss
+from skganem.core.networks.architectures import e_net_features
+from skganem.core.networks.mixture import MixtureModel, NetworkSpec
+from skganem.core.networks.modules import Classifier
 from skganem.core.recipe import Recipe
-from skganem.core.runtime.device import autocast, resolve_device, resolve_precision, seeded
+from skganem.core.runtime.device import autocast, resolve_device, resolve_precision
+from skganem.core.runtime.rng import fork_rng
 
 
 def umap(n_components, seed):
@@ -50,18 +53,18 @@ class SimCLR(TransformerMixin, BaseEstimator):
     def fit(self, X, y=None):
         """Learn from images (n, h, w) or (n, h, w, c)."""
         device, recipe, shape = resolve_device("auto"), Recipe(), image_shape(X)
-        self.scaling_ = Scaling.of(X.reshape(len(X), -1), shape)
-        self.model_ = Model(Layout(shape, 1, recipe.n_noise, recipe.width), recipe.networks, self.seed, device)
-        rng, dtype = torch.Generator(device).manual_seed(self.seed), resolve_precision("auto", device, shape)
-        learn_features(self.model_, self._source(X), recipe, ImageWarp(), rng, dtype)
+        self.scaler_ = Scaler.fit(X.reshape(len(X), -1), shape)
+        self.model_ = MixtureModel(NetworkSpec(shape, 1, recipe.n_noise, recipe.width), recipe.networks, self.seed, device)
+        rng, dtype = torch.Generator(device).manual_seed(self.seed), resolve_precision("auto", device, convolutional=True)
+        fit_encoders(self.model_, self._dataset(X), recipe, ImageWarp(), rng, dtype)
         return self
 
     def transform(self, X):
         """Return the features (n, m) of images, of length 1."""
-        return self.model_.coordinates(self._source(X)).cpu().numpy()
+        return self.model_.embed(self._dataset(X)).cpu().numpy()
 
-    def _source(self, X):
-        return Source(X.reshape(len(X), -1), self.model_.layout.shape, self.scaling_, self.model_.device)
+    def _dataset(self, X):
+        return ArrayDataset(X.reshape(len(X), -1), self.model_.spec.shape, self.scaler_, self.model_.device)
 
 
 def image_shape(X):
@@ -97,7 +100,7 @@ CLUSTERERS = {
 
 
 class SupervisedNetwork(ClassifierMixin, BaseEstimator):
-    """The E-net's layers and warps, trained in the usual way on the labelled images alone."""
+    """The E-net's layers and warps, trained in the usual way on the labeled images alone."""
 
     def __init__(self, seed, n_steps=2000, batch_size=128, width=32, rate=1e-3, device="auto"):
         self.seed, self.n_steps, self.batch_size, self.width, self.rate = seed, n_steps, batch_size, width, rate
@@ -111,16 +114,16 @@ class SupervisedNetwork(ClassifierMixin, BaseEstimator):
         self.shape_ = image_shape(X)
         labels = torch.from_numpy(codes).to(self.device_)
         rows = X[known].reshape(known.sum(), -1)
-        self.scaling_ = Scaling.of(rows, self.shape_)
-        source = Source(rows, self.shape_, self.scaling_, self.device_)
+        self.scaler_ = Scaler.fit(rows, self.shape_)
+        dataset = ArrayDataset(rows, self.shape_, self.scaler_, self.device_)
         rng = torch.Generator(self.device_).manual_seed(self.seed)
-        with seeded(self.seed):
+        with fork_rng(self.seed):
             net = Classifier(e_net_features(self.shape_, self.width), 16 * self.width, len(self.classes_)).to(self.device_)
         optimizer, warp = torch.optim.Adam(net.parameters(), lr=self.rate), ImageWarp(contrast=0.0)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, self.n_steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, self.n_steps))
         for index in endless_batches(len(rows), min(self.batch_size, len(rows)), self.n_steps, rng):
-            with autocast(self.device_, resolve_precision("auto", self.device_, self.shape_)):
-                logits = net(warp(source.batch(index), index, rng)).float()
+            with autocast(self.device_, resolve_precision("auto", self.device_, convolutional=True)):
+                logits = net(warp(dataset.get_batch(index), index, rng)).float()
             loss = e_net_loss(logits, labels[index])
             optimizer.zero_grad()
             loss.backward()
@@ -132,8 +135,8 @@ class SupervisedNetwork(ClassifierMixin, BaseEstimator):
     @torch.no_grad()
     def predict(self, X):
         """Return the classes of images."""
-        source = Source(X.reshape(len(X), -1), self.shape_, self.scaling_, self.device_)
-        logits = [self.net_(source.batch(part)) for part in torch.arange(len(X)).split(1024)]
+        dataset = ArrayDataset(X.reshape(len(X), -1), self.shape_, self.scaler_, self.device_)
+        logits = [self.net_(dataset.get_batch(part)) for part in torch.arange(len(X)).split(1024)]
         return self.classes_[torch.cat(logits).argmax(1).cpu().numpy()]
 
 
@@ -143,7 +146,7 @@ def self_training(seed):
 
 
 def spreading(seed):
-    """Label spreading over a graph of nearest neighbours: a dense kernel of 10,000 rows would take 800 MB."""
+    """Label spreading over a graph of nearest neighbors: a dense kernel of 10,000 rows would take 800 MB."""
     return LabelSpreading(kernel="knn", n_neighbors=7)
 
 

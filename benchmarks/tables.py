@@ -152,7 +152,7 @@ FEW_LABELS = (
         "MNIST, 10,000 images, 10 labels a class": ("mnist-100",),
         "MNIST, 10,000 images, 100 labels a class": ("mnist-1000",),
         "letters in 1000 typefaces, 10 labels a class": ("letters-100",),
-        "house numbers in colour (SVHN), 8001 images, 100 labels a class": ("svhn-1000",),
+        "house numbers in color (SVHN), 8001 images, 100 labels a class": ("svhn-1000",),
     },
 )
 FEATURES = (("GAN-EM 100", "UMAP 10", "PCA 100", "GAN-EM 2", "PCA 2"), {"MNIST, 10,000 images without labels": ("mnist-10k",)})

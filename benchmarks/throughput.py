@@ -22,11 +22,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from skganem import GANEMClustering, GANEMTransformer, Recipe
-from skganem.core.data.dataset import Scaling, Source
+from skganem.core.data.dataset import ArrayDataset, Scaler
 from skganem.core.em.e_step import e_step
 from skganem.core.em.m_step import m_step
-from skganem.core.em.state import Training
-from skganem.core.networks.mixture import Layout, Model
+from skganem.core.em.state import EMState
+from skganem.core.networks.mixture import MixtureModel, NetworkSpec
 from skganem.core.runtime.device import resolve_device, resolve_precision
 
 
@@ -43,11 +43,11 @@ def soft_labels(n, n_clusters):
 def training(n, n_clusters, recipe, device, precision, side=28, channels=1):
     """Set up the package's training on random images."""
     X, shape = images(n, side, channels), (channels, side, side)
-    dtype = resolve_precision(precision, device, shape)
-    source = Source(X, shape, Scaling.of(X, shape), device)
-    model = Model(Layout(shape, n_clusters, recipe.n_noise, recipe.width), recipe.networks, 0, device)
+    dtype = resolve_precision(precision, device, convolutional=True)
+    dataset = ArrayDataset(X, shape, Scaler.fit(X, shape), device)
+    model = MixtureModel(NetworkSpec(shape, n_clusters, recipe.n_noise, recipe.width), recipe.networks, 0, device)
     rng = torch.Generator(device).manual_seed(0)
-    return Training(model, source, recipe, rng, dtype)
+    return EMState(model, dataset, recipe, rng, dtype)
 
 
 def seconds(work, device, repeats=3):
@@ -66,10 +66,10 @@ class PlainLoop:
     """The M-step and the E-step as one would first write them, in the released code's order of work."""
 
     def __init__(self, n, n_clusters, device, batch_size):
-        self.model = Model(Layout((1, 28, 28), n_clusters, 62, 64), Recipe.released().networks, 0, device)
-        for module in self.model.modules():
+        self.model = MixtureModel(NetworkSpec((1, 28, 28), n_clusters, 62, 64), Recipe.released().networks, 0, device)
+        for module in self.model.networks():
             module.to(memory_format=torch.contiguous_format).train()
-        self.optimizers = [torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for net in self.model.modules()]
+        self.optimizers = [torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for net in self.model.networks()]
         X = torch.from_numpy(images(n)).view(n, 1, 28, 28).float() / 127.5 - 1
         self.data, self.device, self.n_clusters = TensorDataset(X, soft_labels(n, n_clusters)), device, n_clusters
         self.batch_size = batch_size
@@ -81,7 +81,7 @@ class PlainLoop:
 
     def m_step(self):
         """Pass over the data once."""
-        criterion, (_, discriminator, _) = nn.BCEWithLogitsLoss(), self.model.modules()
+        criterion, (_, discriminator, _) = nn.BCEWithLogitsLoss(), self.model.networks()
         optimizer_g, optimizer_d, _ = self.optimizers
         for x, w in DataLoader(self.data, self.batch_size, shuffle=True):
             x, w = x.to(self.device), w.to(self.device)
@@ -189,7 +189,7 @@ def predictions(n, device):
     """Measure predict_proba and transform against the bare network's forward pass: yield a record each."""
     X = images(n).reshape(n, 28, 28)
     brief = Recipe().but(
-        max_iter=1, representation_steps=1, min_m_steps=1, max_m_steps=1, min_e_steps=1, max_e_steps=1, graph_size=500
+        max_iter=1, encoder_steps=1, min_m_steps=1, max_m_steps=1, min_e_steps=1, max_e_steps=1, graph_size=500
     )
     fitted = {
         "predict_proba": GANEMClustering(10, recipe=brief, device=device, random_state=0).fit(X[:500]),

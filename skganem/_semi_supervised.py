@@ -13,7 +13,7 @@ from skganem._validation import as_rows, unchanged_on_error
 class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
     """Classification by GAN-EM where only some samples are labeled.
 
-    Each class is a cluster of :class:`GANEMClustering`'s model. The labeled samples' soft labels w are their classes, in
+    Each class is a cluster of :class:`GANEMClustering`'s model. The labeled samples' responsibilities w are their classes, in
     the M-step as in the E-step. The initial w of the others come from the labeled samples through the graph of nearest
     neighbors; where labels that are held out are not found again through it, w is uniform at first, and rows are not mixed
     with their neighbors.
@@ -28,10 +28,10 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
     recipe : {"default", "paper", "released"} or Recipe, default="default"
         All settings of networks and training that have no parameter of their own here:
 
-        - "default": what worked best on our development data;
-        - "paper": the settings of Zhao et al. (2018): uniform initial w, RMSprop with rate 2e-4 decaying by 0.98, weight
-          clipping, 5 epochs and 1000 E-net steps an iteration. Slow. With half the width and 300 E-net steps, 71 to
-          77 % of 3000 images of MNIST were still wrong after 12 iterations;
+        - "default": what worked best on development data;
+        - "paper": the settings of Zhao et al. (2018): uniform initial responsibilities, RMSprop with rate 2e-4 decaying by
+          0.98, weight clipping, 5 epochs and 1000 E-net steps an iteration. It is slow. With half the width and 300 E-net
+          steps, 71 to 77 % of 3000 MNIST images were still wrong after 12 iterations;
         - "released": the settings of the authors' released code, where they differ from the paper;
         - a :class:`~skganem.Recipe`, such as ``Recipe().but(lipschitz="r1")``.
     image_shape : tuple (height, width) or (height, width, channels), default=None
@@ -49,9 +49,9 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         EM iterations at most. None takes the recipe's (10 in the default one, whose learning rates fall to nearly 0 over
         them: 5 are not the first half of 10).
     tol : float, default=None
-        Training ends when at most this share of the labels changes, twice in a row, and no cluster is empty. The first
-        iterations, in which the E-net does not hear the generator, do not count: with the default recipe, these are 4, so
-        that the 6th is the first that can be the last. None takes the recipe's (1e-3 in the default one); 0 never ends early.
+        Training ends when at most this share of the labels changes in two iterations in a row, and no cluster is empty. The
+        warm-up of the generator does not count: with the default recipe it takes 4 iterations, so that the 6th is the first
+        that can be the last. None takes the recipe's (1e-3 in the default one); 0 never ends early.
     n_init : int, default=1
         Number of restarts, each of which takes as long as a fit. The one with the highest `criterion_` is kept: its clusters
         are even, certain and stable. In our runs, these were often the ones with fewer errors, where classes are about even;
@@ -69,8 +69,8 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         Pass an int for the same result in each call (on the same machine, with the same number of threads and versions of
         the libraries). With None, seeds are drawn from NumPy's global random state; nothing else touches it, or torch's.
     warm_start : bool, default=False
-        Whether fit goes on from the model of the last fit, with its networks, its scaling of the data and its answers for
-        the new data as initial w, instead of beginning anew. `n_init` is then 1. The history is that of the last fit.
+        Whether fit goes on from the model of the last fit: its networks, its scaling of the data, and its answers for the
+        new data as initial responsibilities. `n_init` is then 1. The history is that of the last fit.
     checkpoint_dir : str or path-like, default=None
         A folder in which fit keeps its state, so that it can be killed at any moment: the same fit with the same folder goes
         on from there, and ends as if it had never been interrupted. Needs the package safetensors. A folder of a fit of
@@ -99,7 +99,7 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         certain and stable clusters there are. At most ``log(n_classes)``. Restarts are compared by it.
     history_ : dict of ndarray, each of shape ``(n_iter_,)`` or ``(n_iter_, n_classes)``
         By EM iteration: the mean losses "loss_g", "loss_d" and "loss_e"; the mean "confidence" of the E-net; the share
-        "change" of samples whose cluster changed; the number "n_empty" of empty clusters; "seconds"; and "phi".
+        "label_change" of samples whose cluster changed; the number "n_empty" of empty clusters; "seconds"; and "phi".
     image_shape_ : tuple or None
         The images' shape; None for plain rows.
     device_ : str

@@ -34,19 +34,17 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
     recipe : {"default", "paper", "released"} or Recipe, default="default"
         All settings of networks and training that have no parameter of their own here:
 
-        - "default": what worked best on our development data;
-        - "paper": the settings of Zhao et al. (2018): uniform initial w, RMSprop with rate 2e-4 decaying by 0.98, weight
-          clipping, 5 epochs and 1000 E-net steps an iteration. Slow. With half the width and 300 E-net steps, 71 to
-          77 % of 3000 images of MNIST were still wrong after 12 iterations;
+        - "default": what worked best on development data;
+        - "paper": the settings of Zhao et al. (2018): uniform initial responsibilities, RMSprop with rate 2e-4 decaying by
+          0.98, weight clipping, 5 epochs and 1000 E-net steps an iteration. It is slow. With half the width and 300 E-net
+          steps, 71 to 77 % of 3000 MNIST images were still wrong after 12 iterations;
         - "released": the settings of the authors' released code, where they differ from the paper;
         - a :class:`~skganem.Recipe`, such as ``Recipe().but(lipschitz="r1")``.
     init : {"graph", "kmeans", "random", "uniform"} or None, default=None
-        The initial soft labels w of samples without a class, see :class:`GANEMClustering`:
+        The initial responsibilities w (soft labels) of samples without a class, see :class:`GANEMClustering`:
 
-        - "graph": the parts of a spectral clustering of the data's nearest-neighbor graph, or, where there are labels, these,
-          spread through it. Images are near if they are alike once one is deformed a little, or in features that are first
-          learned from the images themselves; their parts are revised until they fit these features, too. Between rows, links
-          are weighed by embeddings of the graph;
+        - "graph": a partition of the nearest-neighbor graph into `n_clusters`; where there are labels, these propagate
+          through the graph;
         - "kmeans": k-means on the values;
         - "random": drawn from the simplex of probabilities;
         - "uniform": 1 / n_clusters, as in the paper. The networks' random initial weights alone tell clusters apart;
@@ -66,9 +64,9 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         EM iterations at most. None takes the recipe's (10 in the default one, whose learning rates fall to nearly 0 over
         them: 5 are not the first half of 10).
     tol : float, default=None
-        Training ends when at most this share of the labels changes, twice in a row, and no cluster is empty. The first
-        iterations, in which the E-net does not hear the generator, do not count: with the default recipe, these are 4, so
-        that the 6th is the first that can be the last. None takes the recipe's (1e-3 in the default one); 0 never ends early.
+        Training ends when at most this share of the labels changes in two iterations in a row, and no cluster is empty. The
+        warm-up of the generator does not count: with the default recipe it takes 4 iterations, so that the 6th is the first
+        that can be the last. None takes the recipe's (1e-3 in the default one); 0 never ends early.
     n_init : int, default=1
         Number of restarts, each of which takes as long as a fit. The one with the highest `criterion_` is kept: its clusters
         are even, certain and stable. In our runs, these were often the ones with fewer errors, where classes are about even;
@@ -86,8 +84,8 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         Pass an int for the same result in each call (on the same machine, with the same number of threads and versions of
         the libraries). With None, seeds are drawn from NumPy's global random state; nothing else touches it, or torch's.
     warm_start : bool, default=False
-        Whether fit goes on from the model of the last fit, with its networks, its scaling of the data and its answers for
-        the new data as initial w, instead of beginning anew. `n_init` is then 1. The history is that of the last fit.
+        Whether fit goes on from the model of the last fit: its networks, its scaling of the data, and its answers for the
+        new data as initial responsibilities. `n_init` is then 1. The history is that of the last fit.
     checkpoint_dir : str or path-like, default=None
         A folder in which fit keeps its state, so that it can be killed at any moment: the same fit with the same folder goes
         on from there, and ends as if it had never been interrupted. Needs the package safetensors. A folder of a fit of
@@ -110,7 +108,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         certain and stable clusters there are. At most the logarithm of their number. Restarts are compared by it.
     history_ : dict of ndarray, each of shape ``(n_iter_,)`` or ``(n_iter_, n_clusters)``
         By EM iteration: the mean losses "loss_g", "loss_d" and "loss_e"; the mean "confidence" of the E-net; the share
-        "change" of samples whose cluster changed; the number "n_empty" of empty clusters; "seconds"; and "phi".
+        "label_change" of samples whose cluster changed; the number "n_empty" of empty clusters; "seconds"; and "phi".
     image_shape_ : tuple or None
         The images' shape; None for plain rows.
     device_ : str

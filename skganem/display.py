@@ -153,7 +153,7 @@ class EMHistoryDisplay(_Display):
 
     Parameters
     ----------
-    change : ndarray of shape (n_iter,)
+    label_change : ndarray of shape (n_iter,)
         Share of the samples whose label changed.
     confidence : ndarray of shape (n_iter,)
         Mean probability of each sample's own cluster.
@@ -176,12 +176,12 @@ class EMHistoryDisplay(_Display):
     >>> from skganem.display import EMHistoryDisplay
     >>> X, _ = make_blobs(100, centers=2, random_state=0)
     >>> display = EMHistoryDisplay.from_estimator(GANEMClustering(2, max_iter=2, random_state=0).fit(X))
-    >>> display.change.shape
+    >>> display.label_change.shape
     (2,)
     """
 
-    def __init__(self, change, confidence):
-        self.change, self.confidence = change, confidence
+    def __init__(self, label_change, confidence):
+        self.label_change, self.confidence = label_change, confidence
 
     @classmethod
     def from_estimator(cls, estimator, *, ax=None):
@@ -205,7 +205,7 @@ class EMHistoryDisplay(_Display):
             If the estimator is none of skganem's.
         """
         estimator = cls._check(estimator)
-        return cls(estimator.history_["change"], estimator.history_["confidence"]).plot(ax=ax)
+        return cls(estimator.history_["label_change"], estimator.history_["confidence"]).plot(ax=ax)
 
     def plot(self, *, ax=None):
         """Draw the picture.
@@ -221,8 +221,8 @@ class EMHistoryDisplay(_Display):
             The display itself.
         """
         ax = self._axes(ax)
-        iterations = np.arange(1, len(self.change) + 1)
-        ax.plot(iterations, 100 * np.asarray(self.change), "o-", label="labels changed")
+        iterations = np.arange(1, len(self.label_change) + 1)
+        ax.plot(iterations, 100 * np.asarray(self.label_change), "o-", label="labels changed")
         ax.plot(iterations, 100 - 100 * np.asarray(self.confidence), "s-", label="uncertainty")
         ax.set(xlabel="EM iteration", ylabel="percent", ylim=(0, None))
         ax.xaxis.get_major_locator().set_params(integer=True)
@@ -292,8 +292,8 @@ class FeatureMapDisplay(_Display):
             If the estimator is none of skganem's.
         """
         estimator = cls._check(estimator)
-        source = estimator._source(X)
-        points = estimator._model.features(source).cpu().numpy()
+        dataset = estimator._dataset(X)
+        points = estimator._model.features(dataset).cpu().numpy()
         if points.shape[1] > 2:
             points = PCA(2, random_state=0).fit_transform(points) if len(points) > 1 else np.zeros((len(points), 2))
         elif points.shape[1] < 2:

@@ -15,9 +15,10 @@ from skganem.core.graph.spectral import (
     within_cluster_rank,
 )
 
-#: Clusters that k-means makes, to be merged, for each one wanted.
+#: Clusters that k-means makes, to be merged, for each one wanted. Two cut through groups (10.6 on groups apart), five break
+#: them up (7.4); three gave 4.4. "Tabular samples" in docs/defaults.rst.
 OVERCLUSTERING = 3
-#: Runs of that k-means.
+#: Runs of that k-means. Not tuned.
 N_INIT = 5
 
 
@@ -59,7 +60,8 @@ def agglomerate(graph: sp.csr_array, labels: np.ndarray, n_clusters: int, points
 
     These are the two with the largest affinity W / (n sqrt(n')), where n <= n' are their sizes. With n' to the power 0, a
     large cluster would absorb all around it where groups overlap. With the power 1 (average linkage), what is left would
-    tend to be of even size. Where no edges are left, Ward's criterion decides (1963): the least increase of scatter.
+    tend to be of even size. (Mean errors: power 0 4.8 %, 0.4 to 0.6 3.6, 1 7.6.) Where no edges are left, Ward's criterion
+    decides (1963): the least increase of scatter.
 
     The smallest cluster is merged first if it is undersized (`min_cluster_size`): it may have few edges to others by chance.
     If it is undersized only because the data are small, the two merges compete by Ward's criterion.

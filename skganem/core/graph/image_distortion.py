@@ -20,10 +20,11 @@ from skganem.core.data.dataset import ArrayDataset
 from skganem.core.data.images import downsample
 from skganem.core.data.shapes import downsampling_factor
 
-#: How far away a pixel's counterpart may be, along each axis, and the radius of the context that is compared.
+#: How far away a pixel's counterpart may be, along each axis: 1 misses shifted strokes (1.37 instead of 0.92), 3 takes twice
+#: the time. And the radius of the context that is compared, as in the literature.
 MAX_SHIFT, CONTEXT_RADIUS = 2, 1
 #: Smaller images are enlarged to a shorter side of this many pixels or more, up to `MAX_ENLARGEMENT` times: of fewer, two
-#: are far apart.
+#: are far apart. The evidence is weak: 6.6 and 5.5 for 8x8 enlarged to 24x24, 6.1 and 5.6 as they are, 8.1 and 6.7 at 32x32.
 MIN_SIDE, MAX_ENLARGEMENT = 24, 3
 #: Pairs compared at once: on a CPU, as many as its cache holds.
 CPU_PAIRS, GPU_PAIRS = 128, 4096

@@ -30,11 +30,14 @@ from skganem.core.graph.image_distortion import IDMInput, as_idm_input, pairwise
 #: (data set of n samples) -> their coordinates (n, m)
 FeatureMap: TypeAlias = Callable[[ArrayDataset], Tensor]
 
-#: Candidates by features, and as many by pixels, for each neighbor of an image. More take time and hardly change the nearest.
+#: Candidates by features, and as many by pixels, for each neighbor of an image: fewer miss near images, more take time.
+#: "Neighbor graph and distances" in docs/defaults.rst.
 CANDIDATES_PER_NEIGHBOR = 5 / 3
-#: Weight of the squared distance between features beside the IDM distance, both as shares of their means.
+#: Weight of the squared distance between features beside the IDM distance, both as shares of their means. Too small confuses
+#: fours with nines of small images, too large crossed sevens with twos.
 FEATURE_WEIGHT = 0.05
-#: Small data have fewer neighbors: a fifth of an even share of the samples, but 3 at least.
+#: Small data have fewer neighbors: a fifth of an even share of the samples, but 3 at least. With more, small clusters are
+#: connected to others (a quarter: 9.3 on groups of 4, 10 and 40); with fewer, they break apart.
 SAMPLES_PER_NEIGHBOR, MIN_NEIGHBORS = 5, 3
 #: Queries at once in a search by distance, and rows at once in other comparisons: what fits into a CPU's cache.
 QUERY_BLOCK, ROW_BLOCK = 1024, 256

@@ -20,13 +20,17 @@ from skganem.core.runtime.device import full_precision
 
 #: Whether ARPACK can be told what to draw from where a matrix has few distinct eigenvalues (SciPy 1.17 and newer).
 EIGSH_TAKES_RNG = "rng" in inspect.signature(eigsh).parameters
-#: Steps t of the diffusion: the power of the eigenvalues. A longer one forgets all but the largest groups.
+#: Steps t of the diffusion: the power of the eigenvalues. Few keep spurious directions, many leave one per cluster.
+#: "Partition into K clusters" in docs/defaults.rst.
 DIFFUSION_TIME = 24
-#: Eigenvectors for each cluster. With K alone, an undersized cluster takes one for itself, and two large ones merge.
+#: Eigenvectors for each cluster. With K alone, an undersized cluster takes one for itself, and two large ones
+#: merge (17.6 instead of 3.9).
 VECTORS_PER_CLUSTER = 2
-#: The part of an even share of the nodes below which a cluster is undersized, in data of any size.
+#: The part of an even share of the nodes below which a cluster is undersized, in data of any size: less keeps
+#: fragments, more dissolves rare classes. Not tuned.
 MIN_CLUSTER_FRACTION = 0.1
-#: Neighbors and eigenvectors of the diffusion map for scores. It tells no more groups apart than it has eigenvectors.
+#: Neighbors and eigenvectors of the diffusion map for scores. It tells no more groups apart than it has eigenvectors (with
+#: 32, 36 to 38 of 40 were found).
 N_SCORE_NEIGHBORS, N_SCORE_VECTORS = 10, 128
 #: Up to so many nodes, all eigenvectors are computed: it takes less time than ARPACK, and always converges.
 MAX_DENSE_NODES = 1000

@@ -16,7 +16,8 @@ from skganem.core.init.responsibilities import pixels_of
 N_FOLDS = 5
 #: No further fold is predicted once so many labels were: the chance-corrected accuracy is then known to 0.02 or better.
 MAX_VALIDATION_LABELS = 500
-#: Least chance-corrected accuracy of the graph for it to be used.
+#: Least chance-corrected accuracy of the graph for it to be used: less keeps graphs that mislead, more drops good ones. "Few
+#: labels" in docs/defaults.rst.
 MIN_ACCURACY = 0.2
 #: Labeled rows that take part at most: kernel ridge regression takes time of their number's cube.
 MAX_KERNEL_SAMPLES = 2500
