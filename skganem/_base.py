@@ -14,8 +14,8 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, check_scalar
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, check_memory
 
 from skganem._callbacks import CallbackSupportMixin
 from skganem._validation import as_rows, network_shape
@@ -50,6 +50,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         "device": [str, torch.device],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "random_state": ["random_state"],
+        "memory": [str, HasMethods("cache"), None],
         "warm_start": ["boolean"],
         "checkpoint_dir": [str, os.PathLike, None],
         "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
@@ -66,6 +67,10 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         if self.augmentation != "auto":
             changes["augmentation"] = self.augmentation
         return replace(recipe, **changes)
+
+    def _resolve_memory(self):
+        """Return the memory as a `joblib.Memory`, or None."""
+        return None if self.memory is None else check_memory(self.memory)
 
     def _train(self, X, n_clusters, callback_data=None, **details):
         """Fit the core to validated rows and keep the best of `n_init` results; set all shared attributes.
@@ -119,7 +124,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         self._dtype = X.dtype
         dataset = ArrayDataset(X, shape, self._scaler, device)
         dtype = resolve_precision(self.precision, device, convolutional=is_image(shape))
-        spec = FitSpec(dataset, int(n_clusters), recipe, dtype, **details)
+        spec = FitSpec(dataset, int(n_clusters), recipe, dtype, memory=self._resolve_memory(), **details)
         return self._continue_from(spec) if self._continues else spec
 
     def _continue_from(self, spec):

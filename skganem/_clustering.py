@@ -88,6 +88,11 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
     random_state : int, RandomState instance or None, default=None
         Pass an int for the same result in each call (on the same machine, with the same number of threads and versions of
         the libraries). With None, seeds are drawn from NumPy's global random state; nothing else touches it, or torch's.
+    memory : str or object with the joblib.Memory interface, default=None
+        Where fit keeps what depends neither on the number of clusters nor on labels: the encoder of images, and the lists of
+        nearest neighbors. Another fit finds them there if it has the same data, settings, device, precision and int as
+        `random_state`: with another `n_clusters`, of another estimator, or in another process. The results are the same
+        with and without. A string is the path of a folder, which grows with each set of data.
     warm_start : bool, default=False
         Whether fit goes on from the model of the last fit: its networks, its scaling of the data, and its answers for the
         new data as initial responsibilities. `n_init` is then 1. The history is that of the last fit.
@@ -173,6 +178,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         device="auto",
         precision="auto",
         random_state=None,
+        memory=None,
         warm_start=False,
         checkpoint_dir=None,
         checkpoint_every=1,
@@ -191,6 +197,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         self.device = device
         self.precision = precision
         self.random_state = random_state
+        self.memory = memory
         self.warm_start = warm_start
         self.checkpoint_dir = checkpoint_dir
         self.checkpoint_every = checkpoint_every

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,18 +19,40 @@ from skganem.core.em.criterion import view_mutual_information
 from skganem.core.em.e_step import normalized_confidence
 from skganem.core.em.loop import clamp_labels, expectation_maximization
 from skganem.core.em.state import DivergenceError, EMState
-from skganem.core.features.simclr import fit_encoders
+from skganem.core.features.encoder import fit_encoder
 from skganem.core.features.transforms import ImageWarp, NeighborMixup
-from skganem.core.graph.knn import NeighborGraph
+from skganem.core.graph.knn import NeighborGraph, NeighborLists, find_neighbors
 from skganem.core.init.responsibilities import INITIALIZERS, InitSpec
 from skganem.core.init.validation import graph_is_informative, stratified_order
 from skganem.core.networks.mixture import MixtureModel, NetworkSpec
 from skganem.core.recipe import Augmentation, Recipe
+from skganem.core.runtime.cache import remember
 from skganem.core.runtime.fingerprint import fingerprint, hash_array
 from skganem.core.runtime.rng import deterministic_cudnn, float32_with_grad, seed_global_rng
 
 Log = Callable[[str], None]
 
+
+@dataclass(frozen=True)
+class Seeds:
+    """A seed for each part of a fit, so that none depends on how many numbers another one draws."""
+
+    networks: int
+    em: int
+    init: int
+    global_streams: int
+    encoder: int
+    graph: int
+    embeddings: int
+
+    @classmethod
+    def from_seed(cls, seed: int) -> Seeds:
+        """Derive them from one seed."""
+        return cls(*(int(state) for state in np.random.SeedSequence(seed).generate_state(7)))
+
+
+#: Of what is kept in memory: to be raised where a change of the code makes other features or neighbors of the same data.
+VERSION = 1
 #: Confidence of w below which it says nothing: more than rounding makes of uniform w.
 MIN_CONFIDENCE = 1e-3
 
@@ -53,6 +76,8 @@ class FitSpec:
         Initial responsibilities; None leaves them to the recipe's `init`.
     model : MixtureModel or None
         A trained model to go on from, which is changed; None begins with a new one.
+    memory : joblib.Memory or None
+        Where features and neighbors are kept, which depend neither on the number of clusters nor on w.
     """
 
     dataset: ArrayDataset
@@ -64,6 +89,7 @@ class FitSpec:
     labels: Tensor = NO_INDEX
     w: Tensor | None = None
     model: MixtureModel | None = None
+    memory: joblib.Memory | None = None
 
     @property
     def networks(self) -> NetworkSpec:
@@ -88,17 +114,26 @@ class FitSpec:
             return ImageWarp() if is_image(self.dataset.shape) else None
         return self.recipe.augmentation
 
+    @property
+    def learns_features(self) -> bool:
+        """Whether neighbors are found by features that are learned first."""
+        return is_image(self.dataset.shape) and self.transform is not None
+
     def has_informative_init(self, w: Tensor) -> bool:
         """Whether the initial w (n, K), or labels, say anything of the samples."""
         random = self.w is None and self.recipe.init == "random"
         return len(self.labeled_index) > 0 or (not random and bool((normalized_confidence(w) > MIN_CONFIDENCE).any()))
 
+    def data_key(self) -> str:
+        """Return a checksum of the data as the networks see them, of the device and of the package's version."""
+        dataset = self.dataset
+        return fingerprint(hash_array(dataset.array), dataset.shape, dataset.scaler, dataset.device.type, VERSION)
+
     def fingerprint(self) -> str:
         """Return a checksum of everything that a fit depends on, apart from its seed."""
-        data = hash_array(self.dataset.array), self.dataset.shape, self.dataset.device.type
         labels = [self.labeled_index, self.labels, *([] if self.w is None else [self.w])]
-        start = [] if self.model is None else [self.model.to_numpy(), self.dataset.scaler]
-        return fingerprint(*data, self.networks, self.recipe, self.dtype, *labels, *start)
+        start = [] if self.model is None else [self.model.to_numpy()]
+        return fingerprint(self.data_key(), self.networks, self.recipe, self.dtype, *labels, *start)
 
 
 @dataclass
@@ -142,12 +177,12 @@ def fit(
         If interrupted before the first EM iteration was complete; later, the model so far is returned.
     """
     dataset, recipe = spec.dataset, spec.recipe
-    seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(4)]
-    model = spec.model or MixtureModel(spec.networks, recipe.networks, seeds[0], dataset.device)
-    rng = torch.Generator(dataset.device).manual_seed(seeds[1])
+    seeds = Seeds.from_seed(seed)
+    model = spec.model or MixtureModel(spec.networks, recipe.networks, seeds.networks, dataset.device)
+    rng = torch.Generator(dataset.device).manual_seed(seeds.em)
     saved = checkpoint.read() if checkpoint else None
-    with seed_global_rng(seeds[3], dataset.device), deterministic_cudnn():
-        w, neighbors = initialize(spec, model, rng, seeds[2], log) if saved is None else (saved["w"], saved["neighbors"])
+    with seed_global_rng(seeds.global_streams, dataset.device), deterministic_cudnn():
+        w, neighbors = initialize(spec, model, rng, seeds, log) if saved is None else (saved["w"], saved["neighbors"])
         augment = augmentation(spec, neighbors)
         state = EMState(model, dataset, recipe, rng, spec.dtype, augment, spec.labeled_index, spec.labels)
         if saved is None:
@@ -182,10 +217,12 @@ def fit(
         return FitResult(model, w, state.history, status, criterion)
 
 
-def initialize(spec: FitSpec, model: MixtureModel, rng: torch.Generator, seed: int, log: Log) -> tuple[Tensor, Tensor | None]:
+def initialize(
+    spec: FitSpec, model: MixtureModel, rng: torch.Generator, seeds: Seeds, log: Log
+) -> tuple[Tensor, Tensor | None]:
     """Make the initial w (Algorithm 1, line 1), and find each row's neighbors where the augmentation needs them."""
     dataset, labeled = spec.dataset, (spec.labeled_index, spec.labels)
-    graph = neighbor_graph(spec, model, rng, log) if spec.needs_graph_init or spec.needs_neighbors else None
+    graph = neighbor_graph(spec, model, seeds, log) if spec.needs_graph_init or spec.needs_neighbors else None
     if graph is not None and not graph_is_informative(graph, dataset, *labeled, spec.n_clusters):
         log("neighbors say little of the classes, and are not used")
         graph = None
@@ -195,21 +232,49 @@ def initialize(spec: FitSpec, model: MixtureModel, rng: torch.Generator, seed: i
     if graph is not None and spec.needs_graph_init:
         log("initial labels from the graph")
     usable = graph if spec.needs_graph_init else None
-    init = InitSpec(dataset, spec.n_clusters, usable, spec.recipe.graph_size, seed, rng, *labeled)
+    init = InitSpec(dataset, spec.n_clusters, usable, spec.recipe.graph_size, seeds.init, rng, *labeled)
     return INITIALIZERS[spec.recipe.init](init), neighbors
 
 
-def neighbor_graph(spec: FitSpec, model: MixtureModel, rng: torch.Generator, log: Log) -> NeighborGraph:
+def neighbor_graph(spec: FitSpec, model: MixtureModel, seeds: Seeds, log: Log) -> NeighborGraph:
     """Find each sample's neighbors; of images, by features that are learned first."""
-    dataset, recipe = spec.dataset, spec.recipe
-    if is_image(dataset.shape) and spec.transform is not None:
-        fit_encoders(model, dataset, recipe, spec.transform, rng, spec.dtype, log)
-    log("looking for neighbors")
-    index = spec.labeled_index
-    priority = stratified_order(index, spec.labels, rng) if len(dataset) > recipe.graph_size else index
-    sizes = spec.n_clusters, recipe.n_neighbors, recipe.graph_size
-    hybrid = model.encoder is not None
-    return NeighborGraph(dataset, model.embed, *sizes, rng, hybrid=hybrid, priority=priority)
+    data = spec.data_key() if spec.memory else ""
+    features = learn_features(spec, model, seeds, data, log) if spec.learns_features else ""
+    lists = neighbor_lists(spec, model, seeds, data + features, log)
+    return NeighborGraph(lists, spec.n_clusters, spec.recipe.n_neighbors, is_image(spec.dataset.shape), seeds.embeddings)
+
+
+def learn_features(spec: FitSpec, model: MixtureModel, seeds: Seeds, data: str, log: Log) -> str:
+    """Train the model's encoder, or find it in memory; return the key of what it depends on."""
+    recipe, transform = spec.recipe, spec.transform
+    assert transform is not None
+    settings = [recipe.encoder_steps, recipe.encoder_batch_size, recipe.encoder_learning_rate, recipe.width]
+    key = fingerprint(data, settings, recipe.networks.e_net, transform, spec.dtype, seeds.networks, seeds.encoder)
+
+    def compute() -> dict[str, np.ndarray]:
+        log("learning features")
+        rng = torch.Generator(spec.dataset.device).manual_seed(seeds.encoder)
+        fit_encoder(model, spec.dataset, recipe, transform, rng, spec.dtype)
+        return model.encoder_to_numpy()
+
+    model.load_encoder(remember(spec.memory, "encoder", key, compute))
+    return key
+
+
+def neighbor_lists(spec: FitSpec, model: MixtureModel, seeds: Seeds, features: str, log: Log) -> NeighborLists:
+    """Find the nearest neighbors, or find them in memory."""
+    dataset, recipe, index = spec.dataset, spec.recipe, spec.labeled_index
+    rng = torch.Generator(dataset.device).manual_seed(seeds.graph)
+    # Where not all samples are in the graph, labeled ones come first: the neighbors then depend on which these are.
+    priority = stratified_order(index, spec.labels, rng) if len(dataset) > recipe.graph_size else NO_INDEX
+    sizes, hybrid = (recipe.n_neighbors, recipe.graph_size), model.encoder is not None
+
+    def compute() -> dict[str, np.ndarray | None]:
+        log("looking for neighbors")
+        return find_neighbors(dataset, model.embed, *sizes, rng, hybrid=hybrid, priority=priority).to_numpy()
+
+    key = fingerprint(features, sizes, hybrid, priority, seeds.graph)
+    return NeighborLists.from_numpy(remember(spec.memory, "neighbors", key, compute))
 
 
 def augmentation(spec: FitSpec, neighbors: Tensor | None) -> Augmentation | None:

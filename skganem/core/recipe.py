@@ -67,12 +67,12 @@ class Recipe:
         The random transforms that leave the class of a sample as it is. "auto" warps images and interpolates rows with
         their neighbors, unless labels show that these are of other classes. None has none.
     encoder_steps : int
-        Batches that each of the two encoders learns from. They give the graph its features, of images only, and only with
-        an augmentation and ``init="graph"``.
+        Batches that the encoder learns from. It gives the graph its features, of images only, and only with an augmentation
+        and ``init="graph"``.
     encoder_batch_size : int
-        Images in such a batch, each in two views.
+        Images in such a batch, each in four views.
     encoder_learning_rate : float
-        Their largest learning rate.
+        Its largest learning rate.
     n_neighbors : int
         Neighbors of a sample in the graph. Data of fewer than ``5 * n_neighbors`` samples a cluster have fewer.
     graph_size : int
@@ -151,11 +151,11 @@ class Recipe:
     # Augmentation and encoders ("Features").
     augmentation: str | Augmentation | None = "auto"
     # Too few leave classes merged, more cost time.
-    encoder_steps: int = 400
+    encoder_steps: int = 200
     # Small batches give few negative pairs (128: 5.7 instead of 5.2), large ones take time.
-    encoder_batch_size: int = 256
+    encoder_batch_size: int = 128
     # Half of it learns slowly (19.4 instead of 5.3 after 195 batches); larger ones are unstable.
-    encoder_learning_rate: float = 4e-3
+    encoder_learning_rate: float = 6e-3
 
     # Graph and initial w ("Neighbor graph and distances").
     # Too few break clusters apart, too many connect different classes.

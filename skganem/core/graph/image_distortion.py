@@ -9,7 +9,6 @@ it overlooks nothing else.
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +17,6 @@ from torch import Tensor
 from skganem.core.data.batches import map_batches
 from skganem.core.data.dataset import ArrayDataset
 from skganem.core.data.images import downsample
-from skganem.core.data.shapes import downsampling_factor
 
 #: How far away a pixel's counterpart may be, along each axis: 1 misses shifted strokes (1.37 instead of 0.92), 3 takes twice
 #: the time. And the radius of the context that is compared, as in the literature.
@@ -30,23 +28,15 @@ MIN_SIDE, MAX_ENLARGEMENT = 24, 3
 CPU_PAIRS, GPU_PAIRS = 128, 4096
 
 
-class DownsampledImages:
-    """Large images, downsampled once and held in memory."""
+class IDMGradients:
+    """The gradients of images, resized to be compared, held in memory: each image is in many pairs."""
 
     def __init__(self, dataset: ArrayDataset) -> None:
-        self.images, self.device = map_batches(dataset, downsample), dataset.device
+        self.gradients = map_batches(dataset, lambda x: sobel_gradients(resize(x)))
 
-    def get_batch(self, index: Tensor) -> Tensor:
-        """Return some of them (n, c, h, w)."""
-        return self.images[index]
-
-
-IDMInput: TypeAlias = ArrayDataset | DownsampledImages
-
-
-def as_idm_input(dataset: ArrayDataset) -> IDMInput:
-    """Return images to be compared in many pairs: large ones are downsampled once, not anew for each pair."""
-    return DownsampledImages(dataset) if downsampling_factor(dataset.shape) > 1 else dataset
+    def __getitem__(self, index: Tensor) -> Tensor:
+        """Return some of them (n, 2c, h, w)."""
+        return self.gradients[index]
 
 
 def resize(x: Tensor) -> Tensor:
@@ -63,14 +53,11 @@ def sobel_gradients(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def pairwise_idm(first: IDMInput, second: IDMInput, i: Tensor, j: Tensor) -> Tensor:
+def pairwise_idm(first: IDMGradients, second: IDMGradients, i: Tensor, j: Tensor) -> Tensor:
     """Return the distances (m,) of the images at i (m,) in one data set from those at j (m,) in another."""
-    size = CPU_PAIRS if first.device.type == "cpu" else GPU_PAIRS
-    distances = []
-    for a, b in zip(i.split(size), j.split(size), strict=True):
-        gradients = (sobel_gradients(resize(x)) for x in (first.get_batch(a), second.get_batch(b)))
-        distances.append(idm_distance(*gradients))
-    return torch.cat(distances)
+    size = CPU_PAIRS if i.device.type == "cpu" else GPU_PAIRS
+    pairs = zip(i.split(size), j.split(size), strict=True)
+    return torch.cat([idm_distance(first[a], second[b]) for a, b in pairs])
 
 
 def idm_distance(a: Tensor, b: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,9 +24,8 @@ from torch import Tensor
 from skganem.core.data.batches import map_batches
 from skganem.core.data.dataset import NO_INDEX, ArrayDataset, row_hashes
 from skganem.core.data.images import smoothed_pixels
-from skganem.core.data.shapes import is_image
 from skganem.core.graph.affinity import jaccard_affinity, reweight_affinity
-from skganem.core.graph.image_distortion import IDMInput, as_idm_input, pairwise_idm
+from skganem.core.graph.image_distortion import IDMGradients, pairwise_idm
 
 #: (data set of n samples) -> their coordinates (n, m)
 FeatureMap: TypeAlias = Callable[[ArrayDataset], Tensor]
@@ -71,24 +71,11 @@ def k_nearest(points: Tensor, k: int) -> Tensor:
     return found[~own].view(len(points), k)
 
 
-class NeighborGraph:
-    """The nearest neighbors of every sample among the nodes, at most `graph_size` samples.
+@dataclass(frozen=True)
+class NeighborLists:
+    """The nearest neighbors of all samples, whatever the number of clusters.
 
-    Of equal samples, only the first is a node: with more copies than neighbors, each would have edges to copies alone. Where
-    few samples differ, each has fewer neighbors (`effective_n_neighbors`); where it has none, it is its own.
-
-    Parameters
-    ----------
-    dataset : ArrayDataset
-    embed : callable
-        Gives the coordinates of samples.
-    n_clusters, n_neighbors, graph_size : int
-    rng : torch.Generator
-        Draws the nodes where not all samples are, and seeds the embeddings that reweight the edges of rows.
-    hybrid : bool
-        Whether images have features, so that neighbors are found by these, by pixels and by IDM distance.
-    priority : Tensor of int
-        Samples that are drawn first, in this order: up to half of the nodes.
+    Of equal samples, only the first is a node: with more copies than neighbors, each would have edges to copies alone.
 
     Attributes
     ----------
@@ -96,48 +83,114 @@ class NeighborGraph:
         Positions in the data set of the samples that are nodes, ascending.
     first_copy : Tensor of shape (n,)
         The node that each sample is a copy of, as a position in the data set; or the sample itself.
+    copies : Tensor of shape (m,)
+        How many samples each node stands for.
+    features : Tensor of shape (m, d)
+        The nodes' coordinates.
+    near : Tensor of shape (m, k)
+        Each node's neighbors, nearest first, as positions in `nodes`; of images with features, by IDM distance.
+    by_features : Tensor of shape (m, k') or None
+        Those of images by features alone, where `near` are others.
+    of_all : Tensor of shape (n, k)
+        Each sample's neighbors, as positions in the data set.
+    """
+
+    nodes: Tensor
+    first_copy: Tensor
+    copies: Tensor
+    features: Tensor
+    near: Tensor
+    by_features: Tensor | None
+    of_all: Tensor
+
+    def to_numpy(self) -> dict[str, np.ndarray | None]:
+        """Return the tensors as arrays by name."""
+        return {name: None if value is None else value.numpy() for name, value in vars(self).items()}
+
+    @classmethod
+    def from_numpy(cls, arrays: dict[str, np.ndarray | None]) -> NeighborLists:
+        """Return what `to_numpy` was called on; arrays that are read-only, as those of a memory map, are copied."""
+        tensors: dict[str, Any] = {
+            name: torch.from_numpy(np.array(value)) for name, value in arrays.items() if value is not None
+        }
+        return cls(**{"by_features": None, **tensors})
+
+
+def find_neighbors(
+    dataset: ArrayDataset,
+    embed: FeatureMap,
+    n_neighbors: int,
+    graph_size: int,
+    rng: torch.Generator,
+    *,
+    hybrid: bool = False,
+    priority: Tensor = NO_INDEX,
+) -> NeighborLists:
+    """Find the nearest neighbors of all samples among at most `graph_size` nodes.
+
+    Parameters
+    ----------
+    dataset : ArrayDataset
+    embed : callable
+        Gives the coordinates of samples.
+    n_neighbors, graph_size : int
+    rng : torch.Generator
+        Draws the nodes where not all samples are.
+    hybrid : bool
+        Whether images have features, so that neighbors are found by these, by pixels and by IDM distance.
+    priority : Tensor of int
+        Samples that are drawn first, in this order: up to half of the nodes.
+    """
+    n = len(dataset)
+    drawn = subsample(n, graph_size, rng, priority)
+    nodes, first_copy, copies = deduplicate(dataset, drawn)
+    inside = dataset.subset(nodes) if len(nodes) < n else dataset
+    search = HybridSearch(inside, embed, n_neighbors) if hybrid else FeatureSearch(inside, embed)
+    near = search.within(n_neighbors)
+    of_all = nodes[near]
+    if len(nodes) < n:
+        found, outside = torch.empty(n, near.shape[1], dtype=torch.long), torch.ones(n, dtype=torch.bool)
+        outside[drawn] = False
+        for part in outside.nonzero().squeeze(1).split(OUTSIDE_BLOCK) if outside.any() else ():
+            found[part] = nodes[search.query(dataset.subset(part), near.shape[1])]
+        found[nodes] = of_all
+        of_all = found[first_copy]
+    by_features = search.by_features if isinstance(search, HybridSearch) else None
+    return NeighborLists(nodes, first_copy, copies, search.features.cpu(), near, by_features, of_all)
+
+
+class NeighborGraph:
+    """The graph of the nearest neighbors for a number of clusters.
+
+    Where few samples differ, each has fewer neighbors than were found (`effective_n_neighbors`); where it has none, it is its
+    own.
+
+    Parameters
+    ----------
+    lists : NeighborLists
+    n_clusters, n_neighbors : int
     has_images : bool
         Whether the samples are images.
+    seed : int
+        Of the embeddings that reweight the edges of rows.
+
+    Attributes
+    ----------
+    nodes, first_copy : Tensor
+        As in `NeighborLists`.
     node_neighbors : Tensor of shape (m, k)
         Each node's neighbors, as positions in `nodes`.
     neighbors : Tensor of shape (n, k)
         Each sample's neighbors, as positions in the data set.
     """
 
-    def __init__(
-        self,
-        dataset: ArrayDataset,
-        embed: FeatureMap,
-        n_clusters: int,
-        n_neighbors: int,
-        graph_size: int,
-        rng: torch.Generator,
-        *,
-        hybrid: bool = False,
-        priority: Tensor = NO_INDEX,
-    ) -> None:
-        n = len(dataset)
-        drawn = subsample(n, graph_size, rng, priority)
-        self.nodes, self.first_copy, self._copies = deduplicate(dataset, drawn)
-        n_neighbors = effective_n_neighbors(len(self.nodes), n_clusters, n_neighbors)
-        self.has_images = is_image(dataset.shape)
-        self._seed = 0 if self.has_images else int(torch.randint(2**31, (), generator=rng, device=rng.device))
-        inside = dataset.subset(self.nodes) if len(self.nodes) < n else dataset
-        self._search = HybridSearch(inside, embed, n_neighbors) if hybrid else FeatureSearch(inside, embed)
-        self.node_neighbors = self._search.within(n_neighbors) if n_neighbors else torch.arange(len(self.nodes))[:, None]
-        self.neighbors = self.nodes[self.node_neighbors]
-        if len(self.nodes) < n:
-            self.neighbors = self._neighbors_of_all(dataset, drawn)
-
-    def _neighbors_of_all(self, dataset: ArrayDataset, drawn: Tensor) -> Tensor:
-        """Find the neighbors among the nodes of the samples that were not drawn, too; copies have those of the first one."""
-        n, k = len(dataset), self.neighbors.shape[1]
-        found, outside = torch.empty(n, k, dtype=torch.long), torch.ones(n, dtype=torch.bool)
-        outside[drawn] = False
-        for part in outside.nonzero().squeeze(1).split(OUTSIDE_BLOCK) if outside.any() else ():
-            found[part] = self.nodes[self._search.query(dataset.subset(part), k)]
-        found[self.nodes] = self.neighbors
-        return found[self.first_copy]
+    def __init__(self, lists: NeighborLists, n_clusters: int, n_neighbors: int, has_images: bool, seed: int) -> None:
+        self.nodes, self.first_copy, self._lists = lists.nodes, lists.first_copy, lists
+        self.has_images, self._seed = has_images, seed
+        k = effective_n_neighbors(len(self.nodes), n_clusters, n_neighbors)
+        own = torch.arange(len(self.nodes))[:, None]
+        self.node_neighbors = lists.near[:, :k] if k else own
+        self.neighbors = lists.of_all[:, :k] if k else self.first_copy[:, None]
 
     @cached_property
     def affinity(self) -> sp.csr_array:
@@ -146,33 +199,44 @@ class NeighborGraph:
         return affinity if self.has_images else reweight_affinity(affinity, self._seed)
 
     @property
+    def is_hybrid(self) -> bool:
+        """Whether the coordinates are an encoder's features."""
+        return self._lists.by_features is not None
+
+    @property
     def partition_affinities(self) -> list[sp.csr_array]:
         """The affinity matrices (m, m) to be partitioned: of images, by features, and by both kinds of neighbors."""
-        if not isinstance(self._search, HybridSearch):
+        by_features = self._lists.by_features
+        if by_features is None:
             return [self.affinity]
         k = self.node_neighbors.shape[1]
-        neighbors = self._search.by_features(k), self._search.by_both(k // 2)
+        neighbors = by_features[:, :k], by_both(self._lists.near, by_features, k // 2)
         return [jaccard_affinity(found.numpy()) for found in neighbors]
 
     @property
     def node_features(self) -> np.ndarray:
         """The coordinates (m, d) of the nodes, float64."""
-        return self._search.features.cpu().double().numpy()
-
-    @property
-    def is_hybrid(self) -> bool:
-        """Whether the coordinates are an encoder's features."""
-        return isinstance(self._search, HybridSearch)
+        return self._lists.features.double().numpy()
 
     def extend(self, node_w: Tensor) -> Tensor:
         """Extend w from the nodes (m, K) to all samples (n, K): the mean over neighbors and, of nodes, their copies."""
         w = torch.zeros(len(self.neighbors), node_w.shape[1])
         w[self.nodes] = node_w
         total = w.clone()
-        total[self.nodes] *= self._copies[:, None]
+        total[self.nodes] *= self._lists.copies[:, None]
         for column in self.neighbors.T:  # one neighbor at a time: all at once would be n_neighbors times as large
             total += w[column]
         return (total / total.sum(dim=1, keepdim=True).clamp_(min=1e-12))[self.first_copy]
+
+
+def by_both(near: Tensor, by_features: Tensor, k: int) -> Tensor:
+    """Return of each node the k nearest (m, k), at least 1, and of those left the k nearest by features."""
+    near = near[:, : max(1, k)]
+    rank = torch.arange(by_features.shape[1]).repeat(len(near), 1)
+    rank[isin_rows(by_features, near)] = rank.shape[1]
+    left = min(near.shape[1], rank.shape[1] - near.shape[1])
+    others = by_features.gather(1, rank.topk(left, dim=1, largest=False).indices)
+    return torch.cat([near, others], dim=1)
 
 
 class FeatureSearch:
@@ -195,17 +259,17 @@ class HybridSearch:
 
     def __init__(self, dataset: ArrayDataset, embed: FeatureMap, n_neighbors: int) -> None:
         self._embed, self._n_candidates = embed, max(1, math.ceil(CANDIDATES_PER_NEIGHBOR * n_neighbors))
-        self._images, self.features = as_idm_input(dataset), embed(dataset)
+        self._images, self.features = IDMGradients(dataset), embed(dataset)
         self._pixels = map_batches(dataset, smoothed_pixels)
-        self._by_features, by_pixels = (k_nearest(points, self._n_candidates) for points in (self.features, self._pixels))
-        self._candidates = torch.cat([self._by_features, by_pixels], dim=1)
-        idm, squared = self._compare(self._images, self.features, self._candidates)
+        by_features, by_pixels = (k_nearest(points, self._n_candidates) for points in (self.features, self._pixels))
+        self._candidates = torch.cat([by_features, by_pixels], dim=1)
+        idm, squared = self._compare(self._images, self.features, self._candidates, symmetric=True)
         self._weight = FEATURE_WEIGHT * float(idm.mean() / squared.mean().clamp_min(1e-12))
-        self._distances = idm + self._weight * squared
+        self._distances, self.by_features = idm + self._weight * squared, by_features.cpu()
 
     def within(self, k: int) -> Tensor:
         """Return the k nearest others of each of the samples."""
-        return topk_unique(self._candidates, self._distances, min(k, self._by_features.shape[1])).cpu()
+        return topk_unique(self._candidates, self._distances, min(k, self.by_features.shape[1])).cpu()
 
     def query(self, dataset: ArrayDataset, k: int) -> Tensor:
         """Return the k nearest samples of each of another data set."""
@@ -213,26 +277,22 @@ class HybridSearch:
         n = min(self._n_candidates, len(self.features))
         spaces = ((features, self.features), (pixels, self._pixels))
         candidates = torch.cat([nearest_neighbors(queries, points, n)[1] for queries, points in spaces], dim=1)
-        idm, squared = self._compare(as_idm_input(dataset), features, candidates)
+        idm, squared = self._compare(IDMGradients(dataset), features, candidates)
         return topk_unique(candidates, idm + self._weight * squared, k).cpu()
 
-    def by_features(self, k: int) -> Tensor:
-        """Return the k nearest others of each of the samples by features alone."""
-        return self._by_features[:, :k].cpu()
+    def _compare(
+        self, images: IDMGradients, features: Tensor, candidates: Tensor, *, symmetric: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Return the IDM distance and the squared distance of features between images and their candidates: (n, m) each.
 
-    def by_both(self, k: int) -> Tensor:
-        """Return the k nearest others, at least 1, of each of the samples, and of those left the k nearest by features."""
-        near = self.within(max(1, k)).to(self._by_features.device)
-        rank = torch.arange(self._by_features.shape[1], device=near.device).repeat(len(near), 1)
-        rank[isin_rows(self._by_features, near)] = rank.shape[1]
-        left = min(near.shape[1], rank.shape[1] - near.shape[1])
-        others = self._by_features.gather(1, rank.topk(left, dim=1, largest=False).indices)
-        return torch.cat([near, others], dim=1).cpu()
-
-    def _compare(self, images: IDMInput, features: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the IDM distance and the squared distance of features between images and their candidates: (n, m) each."""
+        Each pair is compared once, and where both are of the same data set (`symmetric`), in one direction alone.
+        """
+        n = max(len(candidates), len(self.features))
         i = torch.arange(len(candidates), device=candidates.device).repeat_interleave(candidates.shape[1])
-        idm = pairwise_idm(images, self._images, i, candidates.flatten()).view(candidates.shape)
+        j = candidates.flatten()
+        pairs = torch.minimum(i, j) * n + torch.maximum(i, j) if symmetric else i * n + j
+        pairs, which = pairs.unique(return_inverse=True)
+        idm = pairwise_idm(images, self._images, pairs // n, pairs % n)[which].view(candidates.shape)
         blocks = zip(features.split(ROW_BLOCK), candidates.split(ROW_BLOCK), strict=True)
         squared = [(own[:, None] - self.features[others]).square().sum(dim=2) for own, others in blocks]
         return idm, torch.cat(squared)

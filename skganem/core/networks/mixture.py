@@ -20,8 +20,6 @@ from skganem.core.runtime.device import eval_mode
 from skganem.core.runtime.rng import float32_with_grad, fork_rng
 from skganem.core.runtime.serialization import register_record
 
-#: Encoders whose features stand side by side. What misleads one of them seldom misleads the other.
-N_ENCODERS = 2
 #: Samples that are generated at once.
 SAMPLE_CHUNK = 1024
 
@@ -63,26 +61,29 @@ class MixtureModel:
             body = factories.generator(shape, spec.n_noise + n_clusters, width)
             self.generator = Generator(body, n_clusters, spec.n_noise)
             check_generator(self.generator, shape)
-        self.encoder: nn.Module | None = None
+        self.encoder: Encoder | None = None
         self.phi = torch.full((n_clusters,), 1 / n_clusters, dtype=torch.float32, device=device)
         self.to(device)
 
-    def add_encoder(self) -> list[tuple[nn.Module, int]]:
-        """Add what is to become the coordinates of images: twice the E-net's untrained features, of downsampled images.
-
-        Returns
-        -------
-        list of (nn.Module, int)
-            The two networks, and how many features each has.
-        """
+    def add_encoder(self) -> Encoder:
+        """Add, and return, the network whose features are to be the coordinates of downsampled images; untrained."""
         channels, *sides = self.spec.shape
         shape = (channels, *(side // downsampling_factor(self.spec.shape) for side in sides))
         with fork_rng(self._seed), float32_with_grad():
-            bodies = [self._factories.e_net(shape, self.spec.width) for _ in range(N_ENCODERS)]
-            found = [(body, infer_n_features(body, shape)) for body in bodies]
-        self.encoder = Encoder(bodies)
+            body = self._factories.e_net(shape, self.spec.width)
+            self.encoder = Encoder(body, infer_n_features(body, shape))
         self.to(self.device)
-        return found
+        return self.encoder
+
+    def encoder_to_numpy(self) -> dict[str, np.ndarray]:
+        """Return the encoder's weights as NumPy arrays by name."""
+        assert self.encoder is not None
+        return {name: value.detach().cpu().contiguous().numpy().copy() for name, value in self.encoder.state_dict().items()}
+
+    def load_encoder(self, weights: dict[str, np.ndarray]) -> None:
+        """Load what `encoder_to_numpy` returned."""
+        encoder = self.encoder or self.add_encoder()
+        encoder.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
 
     def named_networks(self) -> dict[str, nn.Module]:
         """Return all networks by name."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -23,15 +21,16 @@ class Generator(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Networks whose features stand side by side, those of each of length 1."""
+    """A network whose features, scaled to length 1, are the coordinates of images."""
 
-    def __init__(self, bodies: Sequence[nn.Module]) -> None:
+    def __init__(self, body: nn.Module, n_features: int) -> None:
         super().__init__()
-        self.bodies = nn.ModuleList(bodies)
+        self.body, self.n_features = body, n_features
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the features (n, m) of samples."""
-        return torch.cat([nn.functional.normalize(body(x), dim=1) for body in self.bodies], dim=1)
+        """Return the features (n, n_features) of samples."""
+        features: Tensor = self.body(x)
+        return features
 
 
 class Classifier(nn.Module):
