@@ -2,7 +2,6 @@
 
 import copy
 import os
-import time
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -18,6 +17,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from skganem._callbacks import CallbackSupportMixin
+from skganem._progress import PHASES, FitProgress
 from skganem._validation import as_rows, network_shape
 from skganem.core.data.dataset import ArrayDataset, Scaler
 from skganem.core.data.shapes import is_image
@@ -88,11 +88,10 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         seeds, checkpoints = self._open_checkpoints(spec, seeds)
         best, interrupted = None, False
         for start, (seed, checkpoint) in enumerate(zip(seeds, checkpoints, strict=True)):
-            task = context.subcontext("init", max_subtasks=spec.recipe.max_iter)
+            task = context.subcontext("init", max_subtasks=len(PHASES) + spec.recipe.max_iter)
             task.call_on_fit_task_begin(estimator=self, **callback_data)
-            log = partial(self._log, start, time.perf_counter())
             try:
-                result = fit(spec, seed, self._reporter(log, task, callback_data), checkpoint, log)
+                result = fit(spec, seed, FitProgress(self, task, callback_data, start + 1), checkpoint)
             except KeyboardInterrupt:  # before its first iteration
                 if best is None:
                     raise
@@ -164,26 +163,6 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
             serialization.write(begun, "fit", {**own, "seeds": seeds})
         paths = [folder / f"init_{start + 1}.safetensors" for start in range(len(seeds))]
         return seeds, [Checkpoint(path, self.checkpoint_every) for path in paths]
-
-    def _reporter(self, log, context, callback_data):
-        """Return the function that is called after each EM iteration: it tells the user, and the callbacks."""
-
-        def report(state, w):
-            last = state.history[-1]
-            log(
-                f"EM iteration {last['iteration']} done: L_G {last['loss_g']:.3f}, L_D {last['loss_d']:.3f}, "
-                f"L_E {last['loss_e']:.3f}, labels changed {last['label_change']:.2%}"
-            )
-            task = context.subcontext("EM iteration").call_on_fit_task_begin(estimator=self, **callback_data)
-            so_far = partial(self._partial_attributes, state, w)
-            return task.call_on_fit_task_end(estimator=self, **callback_data, reconstruction_attributes=so_far)
-
-        return report
-
-    def _log(self, start, began, text):
-        """Print what a start is at, and how long after it began, if `verbose`."""
-        if self.verbose:
-            print(f"[{type(self).__name__}] init {start + 1}, {time.perf_counter() - began:.1f} s: {text}", flush=True)
 
     def _partial_attributes(self, state, w):
         """Return the fitted attributes as if the fit had stopped at this iteration."""

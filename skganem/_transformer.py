@@ -98,7 +98,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
     checkpoint_every : int, default=1
         EM iterations from one state kept to the next.
     verbose : int, default=0
-        1 prints what fit is at, with the seconds since it began, and a line for each EM iteration.
+        1 prints what fit is at, with the seconds since it began and those that are left; 2 prints the losses, too.
 
     Attributes
     ----------

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import joblib
@@ -26,11 +26,10 @@ from skganem.core.init.responsibilities import INITIALIZERS, InitSpec
 from skganem.core.init.validation import graph_is_informative, stratified_order
 from skganem.core.networks.mixture import MixtureModel, NetworkSpec
 from skganem.core.recipe import Augmentation, Recipe
-from skganem.core.runtime.cache import remember
+from skganem.core.runtime.cache import Keep, remember
 from skganem.core.runtime.fingerprint import fingerprint, hash_array
+from skganem.core.runtime.progress import Progress
 from skganem.core.runtime.rng import deterministic_cudnn, float32_with_grad, seed_global_rng
-
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -165,24 +164,26 @@ class FitResult:
 def fit(
     spec: FitSpec,
     seed: int,
-    on_iteration: Callable[[EMState, Tensor], bool] | None = None,
+    progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
-    log: Log = lambda text: None,
 ) -> FitResult:
-    """Fit one model from one seed, or go on from a checkpoint of the same fit; `log` gets what comes before the EM loop.
+    """Fit one model from one seed, or go on from a checkpoint of the same fit.
 
     Raises
     ------
     KeyboardInterrupt
         If interrupted before the first EM iteration was complete; later, the model so far is returned.
     """
-    dataset, recipe = spec.dataset, spec.recipe
+    dataset, recipe, progress = spec.dataset, spec.recipe, progress or Progress()
     seeds = Seeds.from_seed(seed)
     model = spec.model or MixtureModel(spec.networks, recipe.networks, seeds.networks, dataset.device)
     rng = torch.Generator(dataset.device).manual_seed(seeds.em)
     saved = checkpoint.read() if checkpoint else None
     with seed_global_rng(seeds.global_streams, dataset.device), deterministic_cudnn():
-        w, neighbors = initialize(spec, model, rng, seeds, log) if saved is None else (saved["w"], saved["neighbors"])
+        if saved:
+            w, neighbors = saved["w"], saved["neighbors"]
+        else:
+            w, neighbors = initialize(spec, model, rng, seeds, progress, checkpoint)
         augment = augmentation(spec, neighbors)
         state = EMState(model, dataset, recipe, rng, spec.dtype, augment, spec.labeled_index, spec.labels)
         if saved is None:
@@ -192,7 +193,7 @@ def fit(
             w = load_state_dict(state, saved)
 
         def report(state: EMState, w: Tensor) -> bool:
-            state.stop_requested = on_iteration(state, w) if on_iteration else False  # for the checkpoint to know
+            state.stop_requested = progress.end_iteration(state, w)  # for the checkpoint to know
             if checkpoint:
                 checkpoint.write_if_due(state, w, neighbors)
             return state.stop_requested
@@ -200,7 +201,7 @@ def fit(
         try:
             if checkpoint and saved is None:
                 checkpoint.write_if_due(state, w, neighbors)
-            w = expectation_maximization(state, w, report)
+            w = expectation_maximization(state, w, report, progress.begin_iteration)
             status = "converged" if state.converged else "exhausted"
         except (DivergenceError, KeyboardInterrupt) as error:
             if isinstance(error, KeyboardInterrupt) and not state.history:
@@ -218,33 +219,35 @@ def fit(
 
 
 def initialize(
-    spec: FitSpec, model: MixtureModel, rng: torch.Generator, seeds: Seeds, log: Log
+    spec: FitSpec, model: MixtureModel, rng: torch.Generator, seeds: Seeds, progress: Progress, checkpoint: Checkpoint | None
 ) -> tuple[Tensor, Tensor | None]:
     """Make the initial w (Algorithm 1, line 1), and find each row's neighbors where the augmentation needs them."""
     dataset, labeled = spec.dataset, (spec.labeled_index, spec.labels)
-    graph = neighbor_graph(spec, model, seeds, log) if spec.needs_graph_init or spec.needs_neighbors else None
+    graph = neighbor_graph(spec, model, seeds, progress, checkpoint) if spec.needs_graph_init or spec.needs_neighbors else None
     if graph is not None and not graph_is_informative(graph, dataset, *labeled, spec.n_clusters):
-        log("neighbors say little of the classes, and are not used")
+        progress.message("neighbors say little of the classes, and are not used")
         graph = None
     neighbors = graph.neighbors if graph is not None and spec.needs_neighbors else None
     if spec.w is not None:
         return spec.w, neighbors
-    if graph is not None and spec.needs_graph_init:
-        log("initial labels from the graph")
     usable = graph if spec.needs_graph_init else None
     init = InitSpec(dataset, spec.n_clusters, usable, spec.recipe.graph_size, seeds.init, rng, *labeled)
-    return INITIALIZERS[spec.recipe.init](init), neighbors
+    with progress.task("initial labels"):
+        return INITIALIZERS[spec.recipe.init](init), neighbors
 
 
-def neighbor_graph(spec: FitSpec, model: MixtureModel, seeds: Seeds, log: Log) -> NeighborGraph:
+def neighbor_graph(
+    spec: FitSpec, model: MixtureModel, seeds: Seeds, progress: Progress, checkpoint: Checkpoint | None
+) -> NeighborGraph:
     """Find each sample's neighbors; of images, by features that are learned first."""
     data = spec.data_key() if spec.memory else ""
-    features = learn_features(spec, model, seeds, data, log) if spec.learns_features else ""
-    lists = neighbor_lists(spec, model, seeds, data + features, log)
+    keep = partial(remember, spec.memory, checkpoint.keep if checkpoint else None)
+    features = learn_features(spec, model, seeds, data, progress, keep) if spec.learns_features else ""
+    lists = neighbor_lists(spec, model, seeds, data + features, progress, keep)
     return NeighborGraph(lists, spec.n_clusters, spec.recipe.n_neighbors, is_image(spec.dataset.shape), seeds.embeddings)
 
 
-def learn_features(spec: FitSpec, model: MixtureModel, seeds: Seeds, data: str, log: Log) -> str:
+def learn_features(spec: FitSpec, model: MixtureModel, seeds: Seeds, data: str, progress: Progress, keep: Keep) -> str:
     """Train the model's encoder, or find it in memory; return the key of what it depends on."""
     recipe, transform = spec.recipe, spec.transform
     assert transform is not None
@@ -252,16 +255,18 @@ def learn_features(spec: FitSpec, model: MixtureModel, seeds: Seeds, data: str, 
     key = fingerprint(data, settings, recipe.networks.e_net, transform, spec.dtype, seeds.networks, seeds.encoder)
 
     def compute() -> dict[str, np.ndarray]:
-        log("learning features")
         rng = torch.Generator(spec.dataset.device).manual_seed(seeds.encoder)
-        fit_encoder(model, spec.dataset, recipe, transform, rng, spec.dtype)
+        with progress.task("features", recipe.encoder_steps) as advance:
+            fit_encoder(model, spec.dataset, recipe, transform, rng, spec.dtype, advance)
         return model.encoder_to_numpy()
 
-    model.load_encoder(remember(spec.memory, "encoder", key, compute))
+    model.load_encoder(keep("encoder", key, compute))
     return key
 
 
-def neighbor_lists(spec: FitSpec, model: MixtureModel, seeds: Seeds, features: str, log: Log) -> NeighborLists:
+def neighbor_lists(
+    spec: FitSpec, model: MixtureModel, seeds: Seeds, features: str, progress: Progress, keep: Keep
+) -> NeighborLists:
     """Find the nearest neighbors, or find them in memory."""
     dataset, recipe, index = spec.dataset, spec.recipe, spec.labeled_index
     rng = torch.Generator(dataset.device).manual_seed(seeds.graph)
@@ -270,11 +275,11 @@ def neighbor_lists(spec: FitSpec, model: MixtureModel, seeds: Seeds, features: s
     sizes, hybrid = (recipe.n_neighbors, recipe.graph_size), model.encoder is not None
 
     def compute() -> dict[str, np.ndarray | None]:
-        log("looking for neighbors")
-        return find_neighbors(dataset, model.embed, *sizes, rng, hybrid=hybrid, priority=priority).to_numpy()
+        with progress.task("neighbors"):
+            return find_neighbors(dataset, model.embed, *sizes, rng, hybrid=hybrid, priority=priority).to_numpy()
 
     key = fingerprint(features, sizes, hybrid, priority, seeds.graph)
-    return NeighborLists.from_numpy(remember(spec.memory, "neighbors", key, compute))
+    return NeighborLists.from_numpy(keep("neighbors", key, compute))
 
 
 def augmentation(spec: FitSpec, neighbors: Tensor | None) -> Augmentation | None:

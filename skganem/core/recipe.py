@@ -107,7 +107,7 @@ class Recipe:
     discriminator_weighting : bool
         Whether each generated sample of that term also weighs 2 D_c (importance weighting by the discriminator).
     n_warmup_iter : int
-        First EM iterations whose E-steps leave that term out, while the generator learns. They have it where nothing else
+        First EM iterations without that term, and without an M-step, while w still changes. They have both where nothing else
         teaches the E-net: with ``consistency_weight=0``, or with an initial w and labels that say nothing.
     e_batch_size : int
         Real samples, and as many generated ones, in a batch of the E-step.
@@ -130,8 +130,8 @@ class Recipe:
     learning_rates : tuple of 3 floats
         Of G, D and E.
     lr_decay : float or None
-        Learning rates are multiplied by it after every EM iteration. None lowers them to nearly 0 over `max_iter`
-        iterations along a cosine.
+        Learning rates are multiplied by it after every EM iteration. None lowers that of E along a cosine over `max_iter`
+        iterations, and those of G and D in the second half of each M-step.
     max_iter : int
         EM iterations at most (n in Algorithm 1).
     tol : float
@@ -175,9 +175,9 @@ class Recipe:
     # The paper's number. Larger batches take longer on a CPU, smaller ones make noisier gradients; not tuned.
     batch_size: int = 64
     # Labels need no more; samples become sharper with more. 100 batches were too few for two moons (ARI 0.93, 300: 0.99).
-    m_epochs: int = 1
-    min_m_steps: int = 200
-    max_m_steps: int = 300
+    m_epochs: int = 3
+    min_m_steps: int = 400
+    max_m_steps: int = 600
 
     # E-step ("E-step" and "Generated samples").
     consistency_weight: float = 1.0
@@ -191,13 +191,13 @@ class Recipe:
     # Smaller batches make noisier gradients; 200 batches of 256 were no better than 400 of 128.
     e_batch_size: int = 128
     # More than five passes bring no further gain.
-    e_epochs: int = 5
+    e_epochs: int = 3
     # Fewer leave small data unlearned (100 batches: 1.33, 2.52, 1.67 instead of 1.27, 2.16, 1.54).
     min_e_steps: int = 200
     # More teach the errors in w (house numbers: 14.1 instead of 13.2).
-    max_e_steps: int = 1000
+    max_e_steps: int = 600
     # Too few leave w unlearned, more take time (house numbers: 13.7 with two in 1185 s, 12.8 with five in 1359 s).
-    e_rounds: int = 5
+    e_rounds: int = 3
     # Averages over the last hundred or so batches: less keeps their noise, more keeps the first weights of the round.
     e_ema_decay: float = 0.99
     e_epsilon: float | None = None
@@ -208,7 +208,7 @@ class Recipe:
     learning_rates: tuple[float, float, float] = (1e-3, 1e-3, 2e-3)
     lr_decay: float | None = None
     # Fewer stop before the E-net has corrected the start; 20 are not much better (1.55, 1.35 instead of 1.69, 1.56).
-    max_iter: int = 10
+    max_iter: int = 6
     # Larger ends before late iterations correct labels, smaller never ends early. Not tuned.
     tol: float = 1e-3
 

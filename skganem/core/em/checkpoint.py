@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,15 @@ class Checkpoint:
         """Write the state if it is time to: at the beginning, after every few iterations, and at the end."""
         if state.iteration % self.every == 0 or state.should_stop:
             serialization.write(self.path, KIND, state_dict(state, w, neighbors))
+
+    def keep(self, name: str, key: str, compute: Callable[[], Any]) -> Any:
+        """Return the result of `compute`, or what it was in this fit before the process died; `key` must be the same."""
+        path = self.path.with_name(f"{self.path.stem}_{name}.safetensors")
+        kept = serialization.read(path, name) if path.exists() else {}
+        if kept.get("key") != key:
+            kept = {"key": key, "value": compute()}
+            serialization.write(path, name, kept)
+        return kept["value"]
 
     def read(self) -> dict[str, Any] | None:
         """Return the state that was written last, if one was.

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from skganem.core.data.batches import endless_batches, shuffled_batches
 from skganem.core.data.shapes import is_image
-from skganem.core.em.state import EMState, check_finite, gradient_step, steps_of_epochs
+from skganem.core.em.state import EMState, check_finite, e_step_rate, gradient_step, steps_of_epochs
 from skganem.core.losses.classification import e_net_loss, soft_cross_entropy
 from skganem.core.losses.gan import gather_class
 from skganem.core.recipe import Recipe
@@ -40,6 +40,7 @@ def e_step(state: EMState, w: Tensor) -> float:
     often wrong, it hardly does, so the longer rounds are, the fewer: else it learned the errors, too.
     """
     recipe = state.recipe
+    state.scale_learning_rate(2, e_step_rate(recipe, state.iteration))
     target, weight = sharpen(w, recipe.sharpening), recipe.consistency_weight * normalized_confidence(w)
     sharpens = state.generated_weight and recipe.consistency_weight and recipe.sharpening > 1
     state.previous_e_net = copy.deepcopy(state.model.e_net) if sharpens else None

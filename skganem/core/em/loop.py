@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -15,7 +16,10 @@ from skganem.core.em.state import DivergenceError, EMState, check_finite
 
 
 def expectation_maximization(
-    state: EMState, w: Tensor, on_iteration: Callable[[EMState, Tensor], bool] | None = None
+    state: EMState,
+    w: Tensor,
+    on_iteration: Callable[[EMState, Tensor], bool] | None = None,
+    on_begin: Callable[[EMState], None] | None = None,
 ) -> Tensor:
     """Algorithm 1: alternate M-step and E-step until the labels no longer change.
 
@@ -27,6 +31,8 @@ def expectation_maximization(
         Initial responsibilities of all samples.
     on_iteration : callable (state, w) -> bool, optional
         Called after each iteration; True ends the training.
+    on_begin : callable (state), optional
+        Called before each iteration.
 
     Returns
     -------
@@ -43,11 +49,13 @@ def expectation_maximization(
     while not state.should_stop:
         if state.history:
             w = reseed_empty_clusters(w)
-        state.update_learning_rates()
+        if on_begin:
+            on_begin(state)
         model.phi = w.mean(dim=0)
         start, before = time.perf_counter(), model.to_numpy()
         try:
-            loss_g, loss_d = m_step(state, w)
+            # While nothing uses the generator, it is not trained: w still changes, and it would learn w as it was.
+            loss_g, loss_d = m_step(state, w) if state.generated_weight else (math.nan, math.nan)
             loss_e = e_step(state, w)
             new_w = clamp_labels(check_finite(model.posterior(state.dataset)), state)
             check_finite(torch.stack([p.detach().sum() for net in model.networks() for p in net.parameters()]))

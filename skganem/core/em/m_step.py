@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from skganem.core.data.batches import endless_batches
-from skganem.core.em.state import EMState, check_finite, gradient_step, steps_of_epochs
+from skganem.core.em.state import EMState, check_finite, gradient_step, m_step_rate, steps_of_epochs
 from skganem.core.losses.gan import DISCRIMINATOR_LOSSES, GENERATOR_LOSSES, DiscriminatorLoss, GeneratorLoss
 from skganem.core.losses.lipschitz import clip_weights, r1_penalty
 from skganem.core.recipe import Recipe
@@ -23,6 +23,8 @@ def m_step(state: EMState, w: Tensor) -> tuple[float, float]:
     n_steps = n_m_steps(recipe, len(w))
     generator.train(), discriminator.train()
     for step, index in enumerate(endless_batches(len(w), recipe.batch_size, n_steps, rng)):
+        for network in (0, 1):
+            state.scale_learning_rate(network, m_step_rate(recipe, state.iteration, step / n_steps))
         x, x_w = state.dataset.get_batch(index), w[index]
         c = balanced_classes(len(x), model.spec.n_clusters, rng)
         with autocast(model.device, state.dtype):

@@ -77,12 +77,10 @@ class EMState:
         """How many labels each class has (K,)."""
         return torch.bincount(self.labels, minlength=self.model.spec.n_clusters)
 
-    def update_learning_rates(self) -> None:
-        """Set the learning rates of this EM iteration."""
-        factor = learning_rate_factor(self.recipe, self.iteration)
-        for optimizer, rate in zip(self.optimizers, self.recipe.learning_rates, strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * factor
+    def scale_learning_rate(self, network: int, factor: float) -> None:
+        """Set the learning rate of G, D or E (0, 1 or 2) to a part of the recipe's."""
+        for group in self.optimizers[network].param_groups:
+            group["lr"] = self.recipe.learning_rates[network] * factor
 
     @property
     def generated_weight(self) -> float:
@@ -108,11 +106,26 @@ class DivergenceError(ArithmeticError):
     """A loss, a weight or an answer became infinite or NaN."""
 
 
-def learning_rate_factor(recipe: Recipe, iteration: int) -> float:
-    """Return the factor of the learning rates in an EM iteration, counted from 0."""
+def e_step_rate(recipe: Recipe, iteration: int) -> float:
+    """Return the factor of E's learning rate in an EM iteration, counted from 0: `lr_decay`, or a cosine over all."""
     if recipe.lr_decay is not None:
         return recipe.lr_decay**iteration
-    return 0.5 + 0.5 * math.cos(math.pi * min(iteration / recipe.max_iter, 1.0))
+    return cosine(iteration / recipe.max_iter)
+
+
+def m_step_rate(recipe: Recipe, iteration: int, progress: float) -> float:
+    """Return the factor of G's and D's learning rates in an M-step of which a part, from 0 to 1, is done.
+
+    That is `lr_decay`; or 1 for the first half, then a cosine, so that each M-step ends near an equilibrium for its w.
+    """
+    if recipe.lr_decay is not None:
+        return recipe.lr_decay**iteration
+    return cosine(2 * progress - 1)
+
+
+def cosine(progress: float) -> float:
+    """Fall from 1 to 0 along a cosine as the progress goes from 0 to 1."""
+    return 0.5 + 0.5 * math.cos(math.pi * min(max(progress, 0.0), 1.0))
 
 
 def steps_of_epochs(n_epochs: int, n: int, batch_size: int, min_steps: int, max_steps: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -36,11 +37,12 @@ def fit_encoder(
     augment: Augmentation,
     rng: torch.Generator,
     dtype: torch.dtype,
+    advance: Callable[[], None] = lambda: None,
 ) -> list[float]:
     """Train an encoder whose features are alike for views of the same image, and add it to the model.
 
     Large images are downsampled first, which saves most of the time. The E-net does not start from the encoder: it would
-    inherit what that overlooks.
+    inherit what that overlooks. `advance` is called after each step.
 
     Returns
     -------
@@ -69,6 +71,7 @@ def fit_encoder(
         optimizer.step()
         schedule.step()
         losses.append(loss.detach())
+        advance()
     encoder.eval()
     if losses and not torch.isfinite(losses[-1]):
         raise ValueError(

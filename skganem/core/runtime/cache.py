@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeAlias
 
 import joblib
 
-Result = TypeVar("Result")
+#: (name, key, compute) -> the result of `compute`, or what it was before with the same name and key
+Keep: TypeAlias = Callable[[str, str, Callable[[], Any]], Any]
 
 
-def remember(memory: joblib.Memory | None, name: str, key: str, compute: Callable[[], Result]) -> Result:
+def remember(memory: joblib.Memory | None, keep: Keep | None, name: str, key: str, compute: Callable[[], Any]) -> Any:
     """Return the result of `compute`, or what it was when it was last asked for with this name and key.
 
-    Without a memory, it is computed each time. An entry that can't be read is computed anew, with a warning in joblib's log.
+    It is looked for in memory first, then where `keep` has it; without either, it is computed each time. An entry of the
+    memory that can't be read is computed anew, and joblib logs a warning.
     """
+    if keep is not None:
+        compute = partial(keep, name, key, compute)
     if memory is None or memory.location is None:
         return compute()
-    result: Result = memory.cache(_recall, ignore=["compute"])(name, key, compute)
-    return result
+    return memory.cache(_recall, ignore=["compute"])(name, key, compute)
 
 
 def _recall(name: str, key: str, compute: Callable[[], Any]) -> Any:
