@@ -15,14 +15,14 @@ from skganem.core.networks.architectures import DEFAULT_NETWORKS
 ALIKE = {"width": 32, "max_iter": 12, "min_e_steps": 300, "tol": 0.0}
 #: In this order, each to the recipe that the ones before have made of that of the released code.
 CHANGES = {
-    "initial w from the graph of pixels": {"init": "graph"},
+    "initial responsibilities from the graph of pixels": {"init": "graph"},
     "E-net sees real samples": {"consistency_weight": 1.0},
-    "changed copies, features for the graph": {"augmentation": "auto"},
-    "w squared": {"sharpening": 2.0},
+    "augmented views, features for the graph": {"augmentation": "auto"},
+    "sharpening": {"sharpening": 2.0},
     "Eq. 18, logarithm of Eq. 1": {"discriminator_loss": "own", "generator_loss": "normalized_likelihood"},
     "D without batch normalization": {"networks": DEFAULT_NETWORKS},
-    "generated samples weighed, and not heard at first": {"discriminator_weighting": True, "n_warmup_iter": 4},
-    "mean of the E-net's weights": {"e_ema_decay": 0.99},
+    "discriminator weighting, generator warm-up": {"discriminator_weighting": True, "n_warmup_iter": 4},
+    "EMA of the E-net's weights": {"e_ema_decay": 0.99},
 }
 
 

@@ -1,7 +1,7 @@
 """The error after each EM iteration, for example with the paper's own settings.
 
     SKGANEM_DATA=/path/to/data python benchmarks/curve.py --data mnist-10k --recipe paper --max-iter 8
-    SKGANEM_DATA=/path/to/data python benchmarks/curve.py --data mnist-dev --recipe default --set generated_weight=0.0 min_e_steps=300
+    SKGANEM_DATA=/path/to/data python benchmarks/curve.py --data mnist-dev --recipe default --set generated_weight=0.0
 
 The labels are looked at only to write the error down. A line is written after each iteration.
 """

@@ -58,6 +58,7 @@ def parsed_value(text):
 def machine():
     """Describe the software and hardware that a run ran on."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    precision = resolve_precision("auto", resolve_device("auto"), convolutional=True)
     versions = {"python": platform.python_version(), "torch": torch.__version__, "sklearn": sklearn.__version__}
     return {
         **versions,
@@ -66,7 +67,7 @@ def machine():
         "threads": torch.get_num_threads(),
         "cpu": cpu_name(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "precision_of_images": str(resolve_precision("auto", resolve_device("auto"), convolutional=True)).removeprefix("torch."),
+        "precision_of_images": str(precision).removeprefix("torch."),
         "gpu": gpu,
     }
 

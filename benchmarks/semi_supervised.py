@@ -2,7 +2,7 @@
 
     python benchmarks/semi_supervised.py --data digits --seeds 5
     SKGANEM_DATA=/path/to/data python benchmarks/semi_supervised.py --data mnist-100 --seeds 5
-    SKGANEM_DATA=/path/to/data python benchmarks/semi_supervised.py --data svhn-dev-1000 --methods GAN-EM --set generated_weight=0
+    SKGANEM_DATA=/path/to/data python benchmarks/semi_supervised.py --data svhn-dev-1000 --set generated_weight=0
 
 In each draw, the same labels are known to all methods. Data with "dev" in their names are training images alone, a part of them
 held out: what defaults may be chosen on.

@@ -3,15 +3,15 @@
 Choosing the number of clusters
 ===============================
 
-``GANEMClustering`` has a score on data that it was not fitted to, so that ``GridSearchCV`` can choose `n_clusters`: the
-silhouette of the predicted clusters in a map in which groups that hardly overlap are far apart. It needs no labels.
+``GANEMClustering`` has a score for held-out data, so ``GridSearchCV`` can choose `n_clusters`. The score is the silhouette of
+the predicted clusters in a diffusion map. In this map, groups that hardly overlap are far apart. The score needs no labels.
 """
 
 # %%
 # Five groups
 # -----------
-# Two EM iterations are enough for a search; the number that was chosen is fitted again with all of them. The parts of the data
-# that are held out are drawn at random: of sorted data, others would lack whole groups.
+# Two EM iterations are enough for a search. Afterwards, fit the chosen number again with all iterations. The folds are drawn
+# at random. If the data are sorted, other folds would lack whole groups.
 import matplotlib.pyplot as plt
 from sklearn.datasets import make_blobs
 from sklearn.model_selection import GridSearchCV, KFold
@@ -28,7 +28,7 @@ model = GANEMClustering(**search.best_params_, random_state=0).fit(X)
 # %%
 # The curve
 # ---------
-# Each point is the mean score of three parts of the data that were held out; the band is its standard deviation.
+# Each point is the mean score of three held-out folds. The band is its standard deviation.
 results = search.cv_results_
 k = results["param_n_clusters"].astype(int)
 mean, spread = results["mean_test_score"], results["std_test_score"]

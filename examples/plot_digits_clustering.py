@@ -3,16 +3,16 @@
 Clustering handwritten digits
 ==============================
 
-GAN-EM finds the ten digits among 1797 images of 8x8 pixels without a label, and learns to write them.
+GAN-EM finds the ten digits among 1797 images of 8x8 pixels without a label, and learns to draw them.
 
-Beside it stand k-means, Gaussian mixtures and spectral clustering, which see the same pixels.
+This example compares it with k-means, Gaussian mixtures and spectral clustering on the same pixels.
 """
 
 # %%
 # Cluster
 # -------
-# `X` holds a row for each image; ``image_shape`` says that rows are images, so that convolutional networks are used and
-# the E-net's answer is trained to stay the same under small rotations, shifts and bends.
+# `X` holds a row for each image. ``image_shape`` marks the rows as images, so GAN-EM uses convolutional networks. The E-net
+# learns to predict the same cluster after small rotations, shifts and bends.
 import time
 
 import matplotlib.pyplot as plt
@@ -37,7 +37,7 @@ rivals = {
 # %%
 # Compare with the true digits
 # ----------------------------
-# The error rate is that of the best one-to-one mapping of clusters to digits.
+# The error rate belongs to the best one-to-one mapping of clusters to digits.
 print(f"{'':20s} {'error':>8s} {'NMI':>7s} {'ARI':>7s} {'seconds':>8s}")
 for name, rival in rivals.items():
     start = time.perf_counter()
@@ -50,8 +50,8 @@ for name, rival in rivals.items():
 # %%
 # What the clusters look like
 # ---------------------------
-# Each row shows new images, drawn by the generator for one cluster; on the right, how training went: the share of images
-# that changed their cluster in an EM iteration, and how unsure the E-net is of an image on average.
+# Left: each row shows new images that the generator drew for one cluster. Right: the share of images that changed their
+# cluster in each EM iteration, and the E-net's mean uncertainty.
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
 GeneratedSamplesDisplay.from_estimator(model, n_samples=12, ax=left)
 left.set(title="Generated digits, a cluster in each row")

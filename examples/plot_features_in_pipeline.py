@@ -3,8 +3,8 @@
 Features for a pipeline
 ===================================
 
-``GANEMTransformer`` learns features from all images, labelled or not. What are they worth to a linear classifier that is
-given only a few labels of each digit, beside the pixels and their principal components?
+``GANEMTransformer`` learns features from all images, labeled or not. This example trains a linear classifier on them with only
+a few labels of each digit. It compares them with the pixels and with their principal components.
 """
 
 # %%
@@ -45,10 +45,10 @@ for count in counts:
         print(f"{count:3d} labels a class, {name:22s} test error {curves[name][-1]:6.1%}")
 
 # %%
-# The whole as one estimator
-# --------------------------
-# In a ``Pipeline``, the transformer is given the labels as well. -1 marks the unknown ones, as everywhere here; the
-# classifier behind it needs them all.
+# Transformer and classifier in one pipeline
+# ------------------------------------------
+# In a ``Pipeline``, the transformer also gets the labels. It accepts -1 for unknown labels, but the classifier after it needs
+# all labels.
 model = make_pipeline(
     GANEMTransformer(n_components=30, image_shape=(8, 8), max_iter=2, random_state=0),
     LogisticRegression(max_iter=1000),

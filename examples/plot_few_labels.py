@@ -3,11 +3,10 @@
 Learning from 50 labels
 =======================
 
-Five labelled images of each digit, and some 850 without a label: what can be learned from them?
+This example learns from five labeled images of each digit, and some 850 without a label.
 
-``GANEMSemiSupervisedClassifier`` takes the labels in scikit-learn's convention, -1 for an unknown one, as
-``LabelSpreading`` and ``SelfTrainingClassifier`` do. All three get the same labels, and are tested on images that none has
-seen.
+``GANEMSemiSupervisedClassifier`` follows scikit-learn's convention: -1 marks an unknown label. ``LabelSpreading`` and
+``SelfTrainingClassifier`` do the same. All three get the same labels. The test images are new to all of them.
 """
 
 # %%
@@ -37,7 +36,7 @@ print(f"{np.sum(y_partial >= 0)} of {len(y_partial)} images have a label")
 # Train and test
 # --------------
 classifiers = {
-    "SVC on the labelled images alone": SVC(),
+    "SVC on the labeled images alone": SVC(),
     "SelfTrainingClassifier(SVC)": SelfTrainingClassifier(CalibratedClassifierCV(SVC(), ensemble=False)),
     "LabelSpreading": LabelSpreading(kernel="knn", n_neighbors=7),
     "GAN-EM": GANEMSemiSupervisedClassifier(image_shape=(8, 8), max_iter=5, random_state=0),
@@ -49,9 +48,9 @@ for name, classifier in classifiers.items():
     print(f"{name:34s} test error {errors[name]:6.1%}")
 
 # %%
-# The errors, and what the classifier can draw
-# --------------------------------------------
-# The generator has learned each class from labelled and unlabelled images together. Below, it draws every class eight times.
+# Errors and generated digits
+# ---------------------------
+# The generator has learned each class from labeled and unlabeled images together. On the right, it draws eight images of each.
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 bars = left.barh(list(errors), [100 * error for error in errors.values()], color=["C7", "C7", "C7", "C0"])
 left.bar_label(bars, fmt="%.1f %%", padding=3)

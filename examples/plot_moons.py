@@ -3,8 +3,8 @@
 Two moons
 =========
 
-Clusters need not be round. Two interleaved half circles, which k-means cuts in half, are found by GAN-EM, whose generator
-then draws each of them.
+Clusters need not be round. GAN-EM finds two interleaved half circles, which k-means cuts in half. Its generator then draws
+samples of each.
 """
 
 import matplotlib.pyplot as plt

@@ -1,17 +1,17 @@
 """
-==================
-One's own networks
-==================
+=================
+Your own networks
+=================
 
-GAN-EM leaves open what the networks are. Here an E-net and a discriminator of one's own, a small residual network each, take
-the place of the default ones; generator, losses and EM loop stay as they are.
+GAN-EM works with any networks. This example replaces the default E-net and discriminator with small residual networks. The
+generator, the losses and the EM loop stay the same.
 """
 
 # %%
 # The networks
 # ------------
-# A factory gets the shape of a sample, (channels, height, width), and the number of filters, and returns a module that maps a
-# batch to features (n, m). The output layer, of K or K + 1 units, is added to it.
+# A factory takes the shape of a sample, (channels, height, width), and the number of filters. It returns a module that maps a
+# batch to features (n, m). GAN-EM adds the output layer of K or K + 1 units.
 import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
 from torch import nn
@@ -21,7 +21,7 @@ from skganem.display import ClusterConfusionDisplay, GeneratedSamplesDisplay
 
 
 class Residual(nn.Module):
-    """Two convolutions, beside which the input passes unchanged."""
+    """Two convolutions with a skip connection."""
 
     def __init__(self, width):
         super().__init__()
@@ -43,9 +43,9 @@ def residual_features(shape, width):
 
 
 # %%
-# Where they go
-# -------------
-# A recipe holds all settings of networks and training; ``but`` changes some. Three digits, to be quick.
+# Use them in a recipe
+# --------------------
+# A recipe holds all settings of networks and training. ``but`` changes some of them. Three digits keep the example fast.
 digits = load_digits(n_class=3)
 recipe = Recipe().but(networks=Networks(discriminator=residual_features, e_net=residual_features), width=16)
 model = GANEMClustering(n_clusters=3, recipe=recipe, random_state=0).fit(digits.images)
@@ -53,8 +53,8 @@ print(f"error {clustering_error(digits.target, model.labels_):.1%}")
 print(f"parameters of the E-net: {sum(p.numel() for p in residual_features((1, 8, 8), 16).parameters())}, without its output")
 
 # %%
-# What came out
-# -------------
+# Results
+# -------
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
 GeneratedSamplesDisplay.from_estimator(model, n_samples=12, random_state=0, ax=left)
 left.set(title="Generated, a cluster in each row")

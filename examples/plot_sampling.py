@@ -3,14 +3,14 @@
 Sampling each cluster
 =====================
 
-Each cluster is a distribution that can be drawn from. Are the samples new, or copies of training images? Beside each stands
-the training image that is nearest to it.
+Each cluster is a distribution that you can sample from. Are the samples new, or copies of training images? This example shows
+each sample beside the nearest training image.
 """
 
 # %%
 # Fit
 # ---
-# Five digits. The generator needs more training than the labels do: the M-step gets twice its usual batches.
+# The data are five digits. The generator needs more training than the labels, so the M-step gets twice its usual batches.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -19,13 +19,13 @@ from sklearn.neighbors import NearestNeighbors
 from skganem import GANEMClustering, Recipe
 
 digits = load_digits(n_class=5)
-recipe = Recipe().but(min_m_steps=400, max_m_steps=400, max_iter=5, representation_steps=200)
+recipe = Recipe().but(min_m_steps=400, max_m_steps=400, max_iter=5, encoder_steps=200)
 model = GANEMClustering(n_clusters=5, recipe=recipe, random_state=0).fit(digits.images)
 
 # %%
 # Draw from each cluster
 # ----------------------
-# ``sample(n)`` draws clusters by their weights; ``sample(n, y=...)`` draws from the clusters that are named.
+# ``sample(n)`` draws clusters in proportion to their weights. ``sample(n, y=...)`` draws from the given clusters.
 wanted = np.repeat(np.arange(5), 6)
 images, clusters = model.sample(len(wanted), y=wanted, random_state=0)
 print(f"{len(images)} images {images.shape[1:]} of type {images.dtype}, values {images.min():.1f} to {images.max():.1f}")

@@ -1,16 +1,17 @@
 """
-========================
-Watching EM at its work
-========================
+===========================
+Watching EM with a callback
+===========================
 
-A callback is called after each EM iteration, with the estimator as it would be if training ended there. Here it keeps what the
-generator draws: at first a smear, then the groups that the soft labels name. (Callbacks need scikit-learn 1.9 or newer.)
+``fit`` calls a callback after each EM iteration, with the estimator as if training ended there. In this example, the callback
+keeps generated samples. At first they are a smear. Later they form the clusters of the responsibilities w. Callbacks need
+scikit-learn 1.9 or newer.
 """
 
 # %%
 # The data
 # --------
-# An arc, a ring, and a group inside of it.
+# The data are an arc, a ring, and a group inside of it.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import make_circles, make_moons
@@ -27,7 +28,7 @@ y = np.concatenate([ring[1], np.full(400, 2)])
 # %%
 # The callback
 # ------------
-# It follows scikit-learn's protocol of callbacks. Returning True would end the training.
+# The class follows scikit-learn's callback protocol. Returning True would end the training.
 class Snapshots:
     """Keep samples of the generator after each EM iteration."""
 
@@ -53,10 +54,10 @@ model = GANEMClustering(n_clusters=3, max_iter=20, tol=0, random_state=0).set_ca
 print(f"error {clustering_error(y, model.labels_):.1%} after {model.n_iter_} iterations")
 
 # %%
-# What it saw
-# -----------
-# The labels are found early; the generator, which starts from nothing, takes longer. Right: the share of points that changed
-# their cluster, and how unsure the E-net is on average.
+# Samples by iteration
+# --------------------
+# EM finds the labels early. The generator starts from random weights and takes longer. Right: the share of points that changed
+# their cluster, and the E-net's mean uncertainty.
 figure, axes = plt.subplots(1, 5, figsize=(16, 2.6), layout="constrained")
 last = len(snapshots.samples) - 1
 panels = [("data", (X, model.labels_))]

@@ -67,7 +67,7 @@ class GeneratedSamplesDisplay(_Display):
     >>> from skganem import GANEMClustering, Recipe
     >>> from skganem.display import GeneratedSamplesDisplay
     >>> X, y = load_digits(n_class=3, return_X_y=True)
-    >>> brief = Recipe().but(max_iter=2, representation_steps=50)
+    >>> brief = Recipe().but(max_iter=2, encoder_steps=50)
     >>> model = GANEMClustering(3, recipe=brief, image_shape=(8, 8), random_state=0).fit(X[:90])
     >>> display = GeneratedSamplesDisplay.from_estimator(model, n_samples=5)
     >>> display.images.shape

@@ -3,13 +3,19 @@ import os
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits, make_blobs, make_moons
+from sklearn.datasets import load_digits, make_blobs, make_circles, make_moons
 
 from skganem import Recipe
-from skganem.core.data.dataset import Scaling, Source
-from skganem.core.graph import spectral as graph
+from skganem.core.data.dataset import ArrayDataset, Scaler
+from skganem.core.em.state import EMState
+from skganem.core.fit import FitSpec, fit
+from skganem.core.graph.affinity import jaccard_affinity
+from skganem.core.graph.knn import NeighborGraph, k_nearest
+from skganem.core.networks.architectures import DEFAULT_NETWORKS
+from skganem.core.networks.mixture import MixtureModel, NetworkSpec
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -22,23 +28,95 @@ def fast_recipe(**changes):
     """Make a recipe that runs through all of the code in a few seconds at most."""
     small = {
         "max_iter": 2, "min_m_steps": 3, "max_m_steps": 5, "min_e_steps": 10, "e_epochs": 0, "e_rounds": 2, "width": 8,
-        "n_unheard": 1, "representation_steps": 5, "batch_size": 32, "e_batch_size": 32, "representation_batch_size": 32,
+        "n_warmup_iter": 1, "encoder_steps": 5, "batch_size": 32, "e_batch_size": 32, "encoder_batch_size": 32,
         "n_neighbors": 6,
     }  # fmt: skip
     return Recipe().but(**{**small, **changes})
 
 
-def source_of(X, shape=None):
-    """Return the source of images or rows X as the estimators make it, on the CPU."""
+def dataset_of(X, shape=None, scaler=None):
+    """Return the data set of images or rows X as the estimators make it, on the CPU."""
     X = np.asarray(X).reshape(len(X), -1)
     shape = shape or (X.shape[1],)
-    return Source(X, shape, Scaling.of(X, shape), torch.device("cpu"))
+    return ArrayDataset(X, shape, scaler or Scaler.fit(X, shape), CPU)
 
 
-def links_of(X, n_neighbors):
-    """Return the affinity matrix of the neighbour graph of X (n, d)."""
+def unscaled(X, shape=None):
+    """Return the data set of images or rows X whose values are left as they are."""
+    return dataset_of(X, shape, Scaler(np.zeros(1), 1.0))
+
+
+def small_model(shape, n_clusters=2, encoder=None):
+    """Return an untrained model of narrow networks."""
+    model = MixtureModel(NetworkSpec(shape, n_clusters, 4, 4), DEFAULT_NETWORKS, 0, CPU)
+    model.encoder = encoder
+    return model
+
+
+def affinity_of(X, n_neighbors):
+    """Return the affinity matrix of the neighbor graph of X (n, d)."""
     points = torch.tensor(X, dtype=torch.float32)
-    return graph.affinity(graph.neighbours(points, n_neighbors).numpy())
+    return jaccard_affinity(k_nearest(points, n_neighbors).numpy())
+
+
+def graph_of(X, size=10_000, n_neighbors=10, n_clusters=3):
+    """Return the neighbor graph of rows X."""
+    dataset = dataset_of(np.asarray(X, dtype=np.float32))
+    embed = small_model(dataset.shape, n_clusters).embed
+    return NeighborGraph(dataset, embed, n_clusters, n_neighbors, size, torch.Generator().manual_seed(0))
+
+
+def state_of(X, n_clusters=3, shape=None, **changes):
+    """Return the state of the EM loop before its first iteration."""
+    dataset, recipe = dataset_of(X, shape), fast_recipe(**changes)
+    spec = NetworkSpec(dataset.shape, n_clusters, recipe.n_noise, recipe.width)
+    return EMState(
+        MixtureModel(spec, recipe.networks, 0, CPU), dataset, recipe, torch.Generator().manual_seed(0), torch.float32
+    )
+
+
+def fit_core(X, n_clusters=3, shape=None, **changes):
+    """Fit the core to X, with changes to the fast recipe."""
+    return fit(FitSpec(dataset_of(X, shape), n_clusters, fast_recipe(**changes), torch.float32), 0)
+
+
+def one_hot(y, n_clusters):
+    return torch.nn.functional.one_hot(torch.as_tensor(y), n_clusters).float()
+
+
+def weights(module):
+    """Return all parameters of a network in one vector."""
+    return torch.cat([p.detach().flatten().clone() for p in module.parameters()])
+
+
+def draw_labels(y, per_class, seed=0):
+    """Return the positions and the classes of a few samples of each class, drawn at random."""
+    rng = np.random.default_rng(seed)
+    index = [rng.choice(np.flatnonzero(y == label), per_class, replace=False) for label in np.unique(y)]
+    index = torch.from_numpy(np.sort(np.concatenate(index)))
+    return index, torch.from_numpy(y)[index]
+
+
+def rings():
+    """Return two classes of rows (n, 2) whose neighbors are of the same class."""
+    return make_circles(600, factor=0.5, noise=0.03, random_state=0)
+
+
+def directions():
+    """Return two classes of rows, told apart in a direction in which they hardly differ: neighbors say nothing of them."""
+    X = np.random.default_rng(0).normal(size=(600, 20))
+    return X, (X[:, :4].sum(1) > 0).astype(int)
+
+
+class SignClassifier(torch.nn.Module):
+    """Logits (n, 2) that are sure of a sample's class: whether its first value is positive."""
+
+    def __init__(self, scale=40.0):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x):
+        return self.scale * one_hot((x.flatten(1)[:, 0] > 0).long(), 2)
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ def test_the_ablation_leads_to_the_default(monkeypatch):
     changed = [{f.name for f in fields(a) if getattr(a, f.name) != getattr(b, f.name)} for a, b in pairwise(recipes[1:])]
     assert changed[:-1] == [set(change) for change in ablation.CHANGES.values()]
     steps = {"max_iter", "tol", "m_epochs", "min_m_steps", "max_m_steps", "e_epochs", "min_e_steps"}
-    assert changed[-1] == steps | {"batch_size", "e_batch_size", "learning_rates", "decay", "e_epsilon"}
+    assert changed[-1] == steps | {"batch_size", "e_batch_size", "learning_rates", "lr_decay", "e_epsilon"}
 
 
 @pytest.mark.parametrize("shape", [(60, 8, 8), (60, 8, 8, 3)])
@@ -174,10 +174,10 @@ def test_development_data_are_training_images_alone_and_changed_recipes_are_name
     np.testing.assert_array_equal(y[::5], digit[shown[: len(X) : 5]])
     monkeypatch.setenv("NUMBA_NUM_THREADS", "1")  # for it to be put back
     out = tmp_path / "records.jsonl"
-    arguments = ["--data", "svhn-dev-1000", "--seeds", "1", "--methods", "GAN-EM", "--set", "generated=0", "max_iter=1"]
+    arguments = ["--data", "svhn-dev-1000", "--seeds", "1", "--methods", "GAN-EM", "--set", "generated_weight=0", "max_iter=1"]
     monkeypatch.setattr(sys, "argv", ["semi_supervised.py", *arguments, "--out", str(out)])
     monkeypatch.setattr(benchmark, "Recipe", fast_recipe)
     benchmark.main()
     (record,) = benchmark.read(out)
-    assert record["method"] == "GAN-EM generated=0 max_iter=1"
+    assert record["method"] == "GAN-EM generated_weight=0 max_iter=1"
     assert record["data"] == "svhn-dev-1000"

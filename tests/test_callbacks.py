@@ -53,7 +53,7 @@ def test_each_iteration_of_each_start_is_a_task(blobs):
 def test_the_estimator_so_far_is_what_a_shorter_fit_gives(blobs, estimator):
     X, y = blobs
     recorder = Recorder()
-    recipe = fast_recipe(max_iter=3, tol=0.0, decay=1.0)  # decay: the rates do not depend on max_iter
+    recipe = fast_recipe(max_iter=3, tol=0.0, lr_decay=1.0)  # lr_decay: the rates do not depend on max_iter
     estimator = clone(estimator).set_params(recipe=recipe, random_state=0)
     estimator.set_callbacks(recorder).fit(X, y)
     shorter = clone(estimator).set_callbacks().set_params(max_iter=2).fit(X, y)
@@ -100,7 +100,7 @@ def test_callbacks_in_a_pipeline_and_a_clone(blobs):
 
 
 @pytest.mark.parametrize("n_known", [30, 90])
-def test_a_score_is_monitored_on_the_labelled_samples(blobs, n_known):
+def test_a_score_is_monitored_on_the_labeled_samples(blobs, n_known):
     from sklearn.callback import ScoringMonitor
 
     X, y = blobs

@@ -10,7 +10,7 @@ SMALL = fast_recipe(max_iter=1, min_e_steps=40, width=8)
 
 
 def expected_failed(estimator):
-    """-1 stands for "unlabelled" here; scikit-learn excuses its own semi-supervised classifiers by their names."""
+    """-1 stands for "unlabeled" here; scikit-learn excuses its own semi-supervised classifiers by their names."""
     if isinstance(estimator, GANEMSemiSupervisedClassifier) and estimator.unlabeled == -1:
         return {"check_classifiers_classes": "uses -1 as a class; passes with another marker, which is checked too"}
     return {}

@@ -38,7 +38,7 @@ def test_generated_samples(digits):
     assert not np.array_equal(display.images, other.images)
 
 
-def test_colour_images_are_drawn_in_colour():
+def test_color_images_are_drawn_in_color():
     images = np.random.default_rng(0).uniform(size=(2, 3, 8, 10, 3))
     display = GeneratedSamplesDisplay(images, [0, 1]).plot()
     assert display.ax_.images[0].get_array().shape == (20, 36, 3)
@@ -64,7 +64,7 @@ def test_rows_are_no_images(blobs):
 def test_history(blobs):
     model = GANEMClustering(3, recipe=fast_recipe(), random_state=0).fit(blobs[0])
     lines = EMHistoryDisplay.from_estimator(model).ax_.lines
-    np.testing.assert_allclose(lines[0].get_ydata(), 100 * model.history_["change"])
+    np.testing.assert_allclose(lines[0].get_ydata(), 100 * model.history_["label_change"])
     np.testing.assert_allclose(lines[1].get_ydata(), 100 - 100 * model.history_["confidence"], atol=1e-4)
 
 
@@ -81,10 +81,10 @@ def test_feature_map(blobs, n_components):
 
 
 @pytest.mark.parametrize("n_labels", [10, 12, 20, 40])
-def test_each_label_of_a_feature_map_has_a_colour(n_labels):
+def test_each_label_of_a_feature_map_has_a_color(n_labels):
     display = FeatureMapDisplay(np.random.default_rng(0).normal(size=(200, 2)), np.arange(200) % n_labels).plot()
-    colours = [tuple(handle.get_color()) for handle in display.ax_.get_legend().legend_handles]
-    assert len(colours) == len(set(colours)) == n_labels
+    colors = [tuple(handle.get_color()) for handle in display.ax_.get_legend().legend_handles]
+    assert len(colors) == len(set(colors)) == n_labels
 
 
 @pytest.mark.parametrize("display", [GeneratedSamplesDisplay, EMHistoryDisplay, FeatureMapDisplay])

@@ -106,7 +106,7 @@ def test_sample_of_a_class(blobs):
     ("y", "message"),
     [
         (lambda y: y[:-1], "inconsistent numbers of samples"),
-        (lambda y: np.full_like(y, -1), "no labelled sample.*class"),
+        (lambda y: np.full_like(y, -1), "no labeled sample.*class"),
         (lambda y: y + 0.5, "continuous"),
         (lambda y: None, "requires y"),
         (lambda y: np.c_[y, y], "1d array"),
@@ -228,7 +228,7 @@ def test_255_is_a_class_of_whole_numbers():
 
 
 def test_minus_one_beside_one_other_class_is_doubted():
-    with pytest.warns(UserWarning, match="1 is the only class in y, and 1 samples with -1 count as unlabelled"):
+    with pytest.warns(UserWarning, match="1 is the only class in y, and 1 samples with -1 count as unlabeled"):
         split_labels(np.zeros((3, 1)), np.array([1, 1, -1]), -1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

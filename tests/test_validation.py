@@ -13,7 +13,7 @@ def shuffled(X):
     return X[:, np.random.default_rng(0).permutation(X.shape[1])]
 
 
-def colour(images):
+def color(images):
     """Make (n, h, w, 3) of (n, h, w), with noise."""
     return images[..., None] * [1.0, 0.8, 0.5] + np.random.default_rng(0).normal(0, 1, (*images.shape, 3))
 
@@ -39,13 +39,13 @@ def test_flattened_images_are_recognized(n):
     doubled = images.repeat(2, 1).repeat(2, 2)
     assert "image_shape=(8, 8)," in image_advice(images.reshape(n, -1).astype(np.uint8))
     assert "image_shape=(16, 16)," in image_advice(1e200 * doubled.reshape(n, -1))
-    for colours in (colour(images), colour(doubled)):
-        side = colours.shape[1]
-        assert f"image_shape=({side}, {side}, 3)," in image_advice(colours.reshape(n, -1))
-        rows = colours.transpose(0, 3, 1, 2).reshape(n, -1)
+    for colors in (color(images), color(doubled)):
+        side = colors.shape[1]
+        assert f"image_shape=({side}, {side}, 3)," in image_advice(colors.reshape(n, -1))
+        rows = colors.transpose(0, 3, 1, 2).reshape(n, -1)
         advice = image_advice(rows)
         assert "image_shape" not in advice
-        np.testing.assert_array_equal(eval(advice.removeprefix("pass "), {"X": rows}), colours)
+        np.testing.assert_array_equal(eval(advice.removeprefix("pass "), {"X": rows}), colors)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def _uniform(n: int, reach: float, rng: torch.Generator) -> Tensor:
 
 @cache
 def cubic_weights(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Return the matrix (size, N_NODES) that interpolates values at evenly spaced nodes with cubic polynomials."""
+    """Return the matrix (size, N_NODES) that interpolates values at equally spaced nodes with cubic polynomials."""
     each = torch.eye(N_NODES, device=device, dtype=dtype).view(1, N_NODES, N_NODES, 1)
     return F.interpolate(each, size=(size, 1), mode="bicubic", align_corners=True).view(N_NODES, size).T
 

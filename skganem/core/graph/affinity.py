@@ -42,7 +42,7 @@ def reweight_affinity(graph: sp.csr_array, seed: int) -> sp.csr_array:
     r"""Multiply the weight of each edge by its mean closeness q in a few embeddings (`neighbor_embedding`).
 
     All edges of a node's group pull at it together, which stretches those that lead out of the group. Embeddings also split
-    evenly filled regions, but each at another place, so that these splits average out. No edge is added: connected
+    uniformly filled regions, but each at another place, so that these splits average out. No edge is added: connected
     components stay apart.
 
     Parameters

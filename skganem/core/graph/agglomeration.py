@@ -43,7 +43,7 @@ def agglomerative_partition(
     labels : ndarray of shape (n,)
         From 0 to n_clusters - 1, or -1 for nodes of undersized components.
     rank : ndarray of shape (n,)
-        1 for the node that is nearest to the median of its cluster, falling evenly to almost 0 for the farthest one.
+        1 for the node that is nearest to the median of its cluster, falling linearly to almost 0 for the farthest one.
     """
     if len(points) < 2 * n_clusters:  # too few for edges
         labels = kmeans(points, n_clusters, seed)[0]

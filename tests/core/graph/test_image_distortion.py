@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from skganem.core.data.dataset import Scaling, Source
-from skganem.core.graph.image_distortion import REACH, distortion, distortions, gradients, resized
+from skganem.core.graph.image_distortion import MAX_SHIFT, as_idm_input, idm_distance, pairwise_idm, resize, sobel_gradients
+from tests.conftest import dataset_of
 
 
 def by_definition(a, b):
-    """Compute what `distortion` does, pixel by pixel, of the gradients of two images (c, h, w)."""
+    """Compute what `idm_distance` does, pixel by pixel, of the gradients of two images (c, h, w)."""
     _, height, width = a.shape
 
     def at(image, y, x):
@@ -23,46 +23,56 @@ def by_definition(a, b):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_distortion_is_what_it_is_defined_to_be(channels):
+def test_the_idm_distance_is_that_of_its_definition(channels):
     a, b = (torch.randn(2, 2 * channels, 5, 7, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
-    found = distortion(a, b)
+    found = idm_distance(a, b)
     expected = [by_definition(one.double().numpy(), other.double().numpy()) for one, other in zip(a, b, strict=True)]
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4)
 
 
-def test_gradients_are_those_of_sobel():
+def test_sobel_gradients_of_a_slope():
     slope = torch.arange(6.0).expand(1, 1, 5, 6)
-    down, across = gradients(slope)[0]
+    down, across = sobel_gradients(slope)[0]
     assert (down == 0).all()
     assert (across[:, 1:-1] == 2).all()
-    assert torch.equal(gradients(slope.transpose(2, 3))[0, 0], across.T)
+    assert torch.equal(sobel_gradients(slope.transpose(2, 3))[0, 0], across.T)
 
 
-def test_a_small_shift_is_no_difference_and_a_large_one_is():
+def test_a_small_shift_costs_nothing_and_a_large_one_does():
     stroke = torch.zeros(1, 1, 30, 30)
     stroke[:, :, 12:18, 14:16] = 1
-    own = gradients(stroke)
+    own = sobel_gradients(stroke)
 
     def unlike(shift):
-        return float(distortion(own, gradients(stroke.roll((shift, -shift), dims=(2, 3)))))
+        return float(idm_distance(own, sobel_gradients(stroke.roll((shift, -shift), dims=(2, 3)))))
 
-    assert unlike(0) == unlike(1) == unlike(REACH) == 0
-    assert unlike(REACH + 2) > 10
+    assert unlike(0) == unlike(1) == unlike(MAX_SHIFT) == 0
+    assert unlike(MAX_SHIFT + 2) > 10
 
 
 @pytest.mark.parametrize(
     ("shape", "seen"), [((8, 8), (24, 24)), ((14, 20), (28, 40)), ((24, 24),) * 2, ((28, 28),) * 2, ((64, 130), (32, 65))]
 )
 def test_images_are_compared_at_one_size(shape, seen):
-    assert resized(torch.randn(2, 3, *shape)).shape == (2, 3, *seen)
+    assert resize(torch.randn(2, 3, *shape)).shape == (2, 3, *seen)
 
 
-def test_distances_do_not_depend_on_what_is_compared_beside():
+def test_a_distance_does_not_depend_on_the_other_pairs():
     X = np.random.default_rng(0).integers(0, 256, (300, 64)).astype(np.uint8)
-    source = Source(X, (1, 8, 8), Scaling.of(X, (1, 8, 8)), torch.device("cpu"))
+    dataset = dataset_of(X, (1, 8, 8))
     i, j = torch.arange(300), torch.arange(300).flip(0)
-    together = distortions(source, source, i, j)
+    together = pairwise_idm(dataset, dataset, i, j)
     assert together.shape == (300,)
-    alone = torch.cat([distortions(source, source, i[k : k + 1], j[k : k + 1]) for k in (0, 127, 128, 299)])
+    alone = torch.cat([pairwise_idm(dataset, dataset, i[k : k + 1], j[k : k + 1]) for k in (0, 127, 128, 299)])
     torch.testing.assert_close(together[[0, 127, 128, 299]], alone)
-    assert distortions(source, source, i, i).max() == 0
+    assert pairwise_idm(dataset, dataset, i, i).max() == 0
+
+
+def test_large_images_are_downsampled_once_and_compared_as_before():
+    X = np.random.default_rng(0).integers(256, size=(9, 64 * 70), dtype=np.uint8)
+    dataset = dataset_of(X, (1, 64, 70))
+    i, j = torch.arange(9), torch.arange(9).roll(2)
+    downsampled = as_idm_input(dataset)
+    assert downsampled.get_batch(i).shape == (9, 1, 32, 35)
+    expected = pairwise_idm(dataset, dataset, i, j)
+    torch.testing.assert_close(pairwise_idm(downsampled, downsampled, i, j), expected, rtol=1e-6, atol=0)

@@ -3,11 +3,12 @@ import torch
 from torch import nn
 
 from skganem import Recipe
-from skganem.core.networks import architectures as networks
-from skganem.core.networks.mixture import Layout, Model, count_features
+from skganem.core.networks.architectures import DEFAULT_NETWORKS
+from skganem.core.networks.mixture import MixtureModel, NetworkSpec
+from tests.conftest import CPU
 
 
-def described(module):
+def layers_of(module):
     """List the layers as the paper's tables do."""
     out = []
     for layer in module.modules():
@@ -28,38 +29,38 @@ LRELU = ("lrelu", 0.2)
 
 
 def paper_model(shape, width, n_clusters=10, n_noise=62):
-    return Model(Layout(shape, n_clusters, n_noise, width), Recipe.paper().networks, 0, torch.device("cpu"))
+    return MixtureModel(NetworkSpec(shape, n_clusters, n_noise, width), Recipe.paper().networks, 0, CPU)
 
 
 def test_table_4():
     model = paper_model((1, 28, 28), 64)
-    assert described(model.generator) == [
+    assert layers_of(model.generator) == [
         ("fc", 128 * 7 * 7), "BN", LRELU, ("deconv", 64, 2, 1), "BN", LRELU, ("deconv", 1, 2, 1),
     ]  # fmt: skip
     body = [("conv", 64, 2, 1), "BN", LRELU, ("conv", 128, 2, 1), "BN", LRELU, ("conv", 256, 2, 1), "BN", LRELU]
     body += [("fc", 1024), "BN", LRELU]
-    assert described(model.discriminator) == [*body, ("fc", 11)]
-    assert described(model.e_net) == [*body, ("fc", 10)]
+    assert layers_of(model.discriminator) == [*body, ("fc", 11)]
+    assert layers_of(model.e_net) == [*body, ("fc", 10)]
     assert model.generator.body[0].in_features == 72
 
 
 def test_table_5():
     model = paper_model((3, 32, 32), 64)
-    assert described(model.generator) == [
+    assert layers_of(model.generator) == [
         ("fc", 128 * 4 * 4), "BN", LRELU, ("deconv", 64, 2, 1), "BN", LRELU, ("deconv", 32, 2, 1), "BN", LRELU,
         ("deconv", 3, 2, 1),
     ]  # fmt: skip
-    assert described(model.e_net)[-2:] == [LRELU, ("fc", 10)]
-    assert ("fc", 1024) in described(model.discriminator)
+    assert layers_of(model.e_net)[-2:] == [LRELU, ("fc", 10)]
+    assert ("fc", 1024) in layers_of(model.discriminator)
 
 
 def test_table_6_with_strides_that_reach_64():
     model = paper_model((3, 64, 64), 128, n_clusters=2, n_noise=298)
-    convolutions = [layer[1] for layer in described(model.discriminator) if layer[0] == "conv"]
+    convolutions = [layer[1] for layer in layers_of(model.discriminator) if layer[0] == "conv"]
     assert convolutions == [128, 256, 512, 1024]
     assert model.generator.body[0].in_features == 300
-    assert described(model.generator)[0] == ("fc", 1024 * 4 * 4)  # Table 6's first deconvolution, from 1x1 to 4x4
-    filters = [layer[1] for layer in described(model.generator) if layer[0] == "deconv"]
+    assert layers_of(model.generator)[0] == ("fc", 1024 * 4 * 4)  # Table 6's first deconvolution, from 1x1 to 4x4
+    filters = [layer[1] for layer in layers_of(model.generator) if layer[0] == "deconv"]
     assert filters == [512, 256, 128, 3]
     z, c = torch.zeros(2, 298), torch.tensor([0, 1])
     assert model.generator(z, c).shape == (2, 3, 64, 64)
@@ -68,8 +69,8 @@ def test_table_6_with_strides_that_reach_64():
 @pytest.mark.parametrize(
     "shape", [(1, 8, 8), (3, 9, 8), (1, 13, 21), (1, 28, 28), (4, 32, 48), (3, 45, 45), (1, 96, 64), (2, 5)[:1]]
 )
-def test_any_shape(shape):
-    model = Model(Layout(shape, 3, 5, 4), networks.DEFAULT_NETWORKS, 0, torch.device("cpu"))
+def test_networks_fit_any_shape(shape):
+    model = MixtureModel(NetworkSpec(shape, 3, 5, 4), DEFAULT_NETWORKS, 0, CPU)
     x = model.sample(torch.tensor([0, 1, 2, 0]), torch.Generator().manual_seed(0))
     assert x.shape == (4, *shape)
     assert model.discriminator(x).shape == (4, 4)
@@ -77,33 +78,6 @@ def test_any_shape(shape):
 
 
 @pytest.mark.parametrize("shape", [(1, 32, 32), (3, 128, 128)])
-def test_the_least_width(shape):
-    model = Model(Layout(shape, 2, 3, 1), networks.DEFAULT_NETWORKS, 0, torch.device("cpu"))
+def test_networks_may_have_width_1(shape):
+    model = MixtureModel(NetworkSpec(shape, 2, 3, 1), DEFAULT_NETWORKS, 0, CPU)
     assert model.sample(torch.tensor([0, 1]), torch.Generator().manual_seed(0)).shape == (2, *shape)
-
-
-def test_layer_r_is_right_before_the_output():
-    model = Model(Layout((6,), 3, 5, 4, n_components=2), networks.DEFAULT_NETWORKS, 0, torch.device("cpu"))
-    x = torch.randn(7, 6)
-    assert model.e_net.features(x).shape == (7, 2)
-    assert torch.allclose(model.e_net(x), model.e_net.output(model.e_net.features(x)))
-    assert model.e_net.output.in_features == 2
-
-
-def test_initial_features_do_not_depend_on_the_number_of_clusters():
-    bodies = [Model(Layout((1, 8, 8), k, 5, 4), networks.DEFAULT_NETWORKS, 3, torch.device("cpu")).e_net.body for k in (2, 7)]
-    for a, b in zip(bodies[0].parameters(), bodies[1].parameters()):
-        assert torch.equal(a, b)
-
-
-def test_a_feature_network_of_the_wrong_form_is_named():
-    with pytest.raises(ValueError, match="must map"):
-        count_features(nn.Identity(), (1, 8, 8))
-
-
-def test_weights_survive_the_way_through_numpy():
-    a, b = (Model(Layout((1, 8, 8), 2, 5, 4), networks.DEFAULT_NETWORKS, seed, torch.device("cpu")) for seed in (0, 1))
-    x = torch.randn(3, 1, 8, 8)
-    assert not torch.allclose(a.e_net(x), b.e_net(x))
-    b.from_numpy(a.to_numpy())
-    assert torch.equal(a.e_net(x), b.e_net(x))
