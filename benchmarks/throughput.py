@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from skganem import GANEMClustering, GANEMTransformer, Recipe
+from skganem.core.data.batches import chunk_size
 from skganem.core.data.dataset import ArrayDataset, Scaler
 from skganem.core.em.e_step import e_step
 from skganem.core.em.m_step import m_step
@@ -197,9 +198,9 @@ def predictions(n, device):
     }
     for name, estimator in fitted.items():
         e_net = estimator._model.e_net
-        batch = torch.randn(estimator._model.chunk_size(), 1, 28, 28, device=device).contiguous(
-            memory_format=torch.channels_last
-        )
+        batch = torch.randn(
+            chunk_size(estimator._model.spec.shape, estimator._model.device), 1, 28, 28, device=device
+        ).contiguous(memory_format=torch.channels_last)
         count = math.ceil(n / len(batch))
 
         @torch.no_grad()
