@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, check_scalar
@@ -45,6 +46,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         "max_iter": [Interval(Integral, 1, None, closed="left"), None],
         "tol": [Interval(Real, 0, 1, closed="both"), None],
         "n_init": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [Integral, None],
         "batch_size": [Interval(Integral, 2, None, closed="left"), None],
         "width": [Interval(Integral, 1, None, closed="left"), None],
         "device": [str, torch.device],
@@ -86,12 +88,13 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         random_state = check_random_state(self.random_state)
         seeds = [int(random_state.randint(np.iinfo(np.int32).max)) for _ in range(n_init)]
         seeds, checkpoints = self._open_checkpoints(spec, seeds)
+        results = self._parallel_results(spec, seeds, checkpoints)
         best, interrupted = None, False
         for start, (seed, checkpoint) in enumerate(zip(seeds, checkpoints, strict=True)):
             task = context.subcontext("init", max_subtasks=len(PHASES) + spec.recipe.max_iter)
             task.call_on_fit_task_begin(estimator=self, **callback_data)
             try:
-                result = fit(spec, seed, FitProgress(self, task, callback_data, start + 1), checkpoint)
+                result = results[start] or fit(spec, seed, FitProgress(self, task, callback_data, start + 1), checkpoint)
             except KeyboardInterrupt:  # before its first iteration
                 if best is None:
                     raise
@@ -106,6 +109,13 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         vars(self).update(self._fitted_attributes(best))
         warn_about(best, interrupted)
         context.call_on_fit_task_end(estimator=self, **callback_data, reconstruction_attributes={})
+
+    def _parallel_results(self, spec, seeds, checkpoints):
+        """Return the results of starts that joblib makes side by side, or None for each that is to be made here."""
+        if self.n_jobs in (None, 1) or len(seeds) == 1:
+            return [None] * len(seeds)
+        starts = zip(seeds, checkpoints, strict=True)
+        return Parallel(n_jobs=self.n_jobs)(delayed(fit)(spec, seed, None, checkpoint) for seed, checkpoint in starts)
 
     @property
     def _continues(self):

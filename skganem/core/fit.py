@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,7 +23,7 @@ from skganem.core.em.state import DivergenceError, EMState
 from skganem.core.features.encoder import fit_encoder
 from skganem.core.features.transforms import ImageWarp, NeighborMixup
 from skganem.core.graph.knn import NeighborGraph, NeighborLists, find_neighbors
-from skganem.core.init.responsibilities import INITIALIZERS, InitSpec
+from skganem.core.init.responsibilities import INITIALIZERS, InitSpec, init_from_partition
 from skganem.core.init.validation import graph_is_informative, stratified_order
 from skganem.core.networks.mixture import MixtureModel, NetworkSpec
 from skganem.core.recipe import Augmentation, Recipe
@@ -245,6 +246,22 @@ def neighbor_graph(
     features = learn_features(spec, model, seeds, data, progress, keep) if spec.learns_features else ""
     lists = neighbor_lists(spec, model, seeds, data + features, progress, keep)
     return NeighborGraph(lists, spec.n_clusters, spec.recipe.n_neighbors, is_image(spec.dataset.shape), seeds.embeddings)
+
+
+@float32_with_grad()
+def partition_for_each(spec: FitSpec, numbers: Sequence[int], seed: int, progress: Progress) -> tuple[Tensor, list[np.ndarray]]:
+    """Partition the neighbor graph into each number of clusters; return all samples' features (n, m) and labels (n,).
+
+    The features and neighbors are those that `fit` would have, with any number of clusters.
+    """
+    seeds = Seeds.from_seed(seed)
+    model = MixtureModel(spec.networks, spec.recipe.networks, seeds.networks, spec.dataset.device)
+    with seed_global_rng(seeds.global_streams, spec.dataset.device), deterministic_cudnn():
+        graph = neighbor_graph(spec, model, seeds, progress, None)
+        labels = [
+            init_from_partition(graph.with_clusters(number), number, seeds.init).argmax(dim=1).numpy() for number in numbers
+        ]
+        return model.embed(spec.dataset).cpu(), labels
 
 
 def learn_features(spec: FitSpec, model: MixtureModel, seeds: Seeds, data: str, progress: Progress, keep: Keep) -> str:

@@ -87,7 +87,9 @@ def e_net_step(state: EMState, index: Tensor, target: Tensor, weight: Tensor) ->
     recipe = state.recipe
     losses, real = [], []
     if state.generated_weight > 0:
-        losses.append(e_loss(state, [generated_batch(state, recipe.e_batch_size)]) * state.generated_weight)
+        # Half as many as real ones, which teach the E-net more; a batch of them alone is whole.
+        size = max(2, recipe.e_batch_size // 2) if recipe.consistency_weight else recipe.e_batch_size
+        losses.append(e_loss(state, [generated_batch(state, size)]) * state.generated_weight)
     if recipe.consistency_weight:
         real.append(Batch(transform(state, state.dataset.get_batch(index), index), target, weight))
     if len(state.labeled_index) and recipe.e_epsilon is None:

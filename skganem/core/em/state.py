@@ -84,17 +84,23 @@ class EMState:
 
     @property
     def generated_weight(self) -> float:
-        """Weight of the generated samples in this E-step: the recipe's, once the generator is warmed up."""
+        """Weight of the generated samples in this iteration: the recipe's, but for the warm-up, in which w still changes."""
         # Without real samples, or where neither w nor labels say anything of them, nothing else would teach the E-net.
         alone = self.recipe.consistency_weight == 0 or not self.has_informative_init
-        return self.recipe.generated_weight if alone or self.iteration >= self.recipe.n_warmup_iter else 0.0
+        warm = alone or self.labels_converged or self.iteration >= self.recipe.n_warmup_iter
+        return self.recipe.generated_weight if warm else 0.0
+
+    @property
+    def labels_converged(self) -> bool:
+        """Whether the last two iterations changed no more labels than the recipe's tol."""
+        last, tol = self.history[-2:], self.recipe.tol
+        return tol > 0 and len(last) == 2 and all(r["label_change"] <= tol and r["n_empty"] == 0 for r in last)
 
     @property
     def converged(self) -> bool:
-        """Whether the last two iterations after the warm-up changed no more labels than the recipe's tol."""
-        last = self.history[self.recipe.n_warmup_iter :][-2:]
-        tol = self.recipe.tol
-        return tol > 0 and len(last) == 2 and all(r["label_change"] <= tol and r["n_empty"] == 0 for r in last)
+        """Whether the labels converged, and the last iteration trained the generator, if there is any use for it."""
+        trained = self.recipe.generated_weight == 0 or (self.history and not math.isnan(self.history[-1]["loss_g"]))
+        return self.labels_converged and bool(trained)
 
     @property
     def should_stop(self) -> bool:

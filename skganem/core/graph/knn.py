@@ -32,7 +32,7 @@ FeatureMap: TypeAlias = Callable[[ArrayDataset], Tensor]
 
 #: Candidates by features, and as many by pixels, for each neighbor of an image: fewer miss near images, more take time.
 #: "Neighbor graph and distances" in docs/defaults.rst.
-CANDIDATES_PER_NEIGHBOR = 5 / 3
+CANDIDATES_PER_NEIGHBOR = 4 / 3
 #: Weight of the squared distance between features beside the IDM distance, both as shares of their means. Too small confuses
 #: fours with nines of small images, too large crossed sevens with twos.
 FEATURE_WEIGHT = 0.05
@@ -186,11 +186,15 @@ class NeighborGraph:
 
     def __init__(self, lists: NeighborLists, n_clusters: int, n_neighbors: int, has_images: bool, seed: int) -> None:
         self.nodes, self.first_copy, self._lists = lists.nodes, lists.first_copy, lists
-        self.has_images, self._seed = has_images, seed
+        self.has_images, self._seed, self._n_neighbors = has_images, seed, n_neighbors
         k = effective_n_neighbors(len(self.nodes), n_clusters, n_neighbors)
         own = torch.arange(len(self.nodes))[:, None]
         self.node_neighbors = lists.near[:, :k] if k else own
         self.neighbors = lists.of_all[:, :k] if k else self.first_copy[:, None]
+
+    def with_clusters(self, n_clusters: int) -> NeighborGraph:
+        """Return the graph of the same neighbors for another number of clusters."""
+        return NeighborGraph(self._lists, n_clusters, self._n_neighbors, self.has_images, self._seed)
 
     @cached_property
     def affinity(self) -> sp.csr_array:
