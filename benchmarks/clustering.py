@@ -19,6 +19,7 @@ from skganem import GANEMClustering, clustering_error
 
 METHODS = {
     "GAN-EM": lambda k, seed, **settings: GANEMClustering(k, random_state=seed, **settings),
+    "GAN-EM fast": lambda k, seed: GANEMClustering(k, recipe="fast", random_state=seed),
     "GAN-EM paper": lambda k, seed: GANEMClustering(k, recipe="paper", random_state=seed),
     **CLUSTERERS,
 }

@@ -6,6 +6,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, ClusterMixin, Transform
 from sklearn.cluster import HDBSCAN, KMeans, SpectralClustering
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
@@ -13,14 +14,15 @@ from sklearn.svm import SVC
 
 from skganem.core.data.batches import endless_batches
 from skganem.core.data.dataset import ArrayDataset, Scaler
-from skganem.core.features.simclr import fit_encoders, warmup_cosine
+from skganem.core.data.images import downsample
+from skganem.core.features.encoder import projection_head, warmup_cosine
 from skganem.core.features.transforms import ImageWarp
 from skganem.core.losses.classification import e_net_loss
 from skganem.core.networks.architectures import e_net_features
 from skganem.core.networks.mixture import MixtureModel, NetworkSpec
 from skganem.core.networks.modules import Classifier
 from skganem.core.recipe import Recipe
-from skganem.core.runtime.device import autocast, resolve_device, resolve_precision
+from skganem.core.runtime.device import autocast, channels_last, resolve_device, resolve_precision
 from skganem.core.runtime.rng import fork_rng
 
 
@@ -44,11 +46,29 @@ class UMAPHDBSCAN(ClusterMixin, BaseEstimator):
         return self
 
 
-class SimCLR(TransformerMixin, BaseEstimator):
-    """The features of images that GAN-EM's graph begins with, learned in the same way, for others to cluster."""
+class EVoCClustering(ClusterMixin, BaseEstimator):
+    """EVoC, told the number of clusters; what it takes for noise joins the majority of its 15 nearest neighbors."""
 
-    def __init__(self, seed):
-        self.seed = seed
+    def __init__(self, n_clusters, seed):
+        self.n_clusters, self.seed = n_clusters, seed
+
+    def fit(self, X, y=None):
+        """Find the clusters of rows; needs the package evoc."""
+        from evoc import EVoC
+
+        labels = EVoC(noise_level=0.0, approx_n_clusters=self.n_clusters, random_state=self.seed).fit_predict(X)
+        found = labels >= 0
+        if not found.all():
+            labels[~found] = KNeighborsClassifier(15).fit(X[found], labels[found]).predict(X[~found])
+        self.labels_ = labels
+        return self
+
+
+class SimCLR(TransformerMixin, BaseEstimator):
+    """Features of images by SimCLR (Chen et al. 2020), with GAN-EM's encoder and warps, for others to cluster."""
+
+    def __init__(self, seed, n_steps=400, batch_size=256, rate=4e-3, temperature=0.5):
+        self.seed, self.n_steps, self.batch_size, self.rate, self.temperature = seed, n_steps, batch_size, rate, temperature
 
     def fit(self, X, y=None):
         """Learn from images (n, h, w) or (n, h, w, c)."""
@@ -56,7 +76,20 @@ class SimCLR(TransformerMixin, BaseEstimator):
         self.scaler_ = Scaler.fit(X.reshape(len(X), -1), shape)
         self.model_ = MixtureModel(NetworkSpec(shape, 1, recipe.n_noise, recipe.width), recipe.networks, self.seed, device)
         rng, dtype = torch.Generator(device).manual_seed(self.seed), resolve_precision("auto", device, convolutional=True)
-        fit_encoders(self.model_, self._dataset(X), recipe, ImageWarp(), rng, dtype)
+        dataset, encoder, warp = self._dataset(X), self.model_.add_encoder().train(), ImageWarp(contrast=0.0)
+        head = projection_head(encoder.n_features, self.seed).to(device)
+        optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()], lr=self.rate, betas=(0.9, 0.99))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, self.n_steps))
+        for index in endless_batches(len(X), self.batch_size, self.n_steps, rng):
+            x = downsample(dataset.get_batch(index))
+            with autocast(device, dtype):
+                views = head(encoder(channels_last(torch.cat([warp(x, index, rng), warp(x, index, rng)]))))
+            loss = nt_xent_loss(*views.float().chunk(2), self.temperature)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        encoder.eval()
         return self
 
     def transform(self, X):
@@ -65,6 +98,13 @@ class SimCLR(TransformerMixin, BaseEstimator):
 
     def _dataset(self, X):
         return ArrayDataset(X.reshape(len(X), -1), self.model_.spec.shape, self.scaler_, self.model_.device)
+
+
+def nt_xent_loss(a, b, temperature):
+    """NT-Xent (SimCLR, Eq. 1) of projections of two views (n, m): each view must find its partner among all others."""
+    views = torch.nn.functional.normalize(torch.cat([a, b]), dim=1)
+    similarity = (views @ views.T / temperature).fill_diagonal_(-torch.inf)
+    return torch.nn.functional.cross_entropy(similarity, torch.arange(len(views), device=views.device).roll(len(a)))
 
 
 def image_shape(X):
@@ -91,6 +131,7 @@ CLUSTERERS = {
     "SpectralClustering": lambda k, seed: SpectralClustering(k, affinity="nearest_neighbors", random_state=seed),
     "UMAP + GMM": lambda k, seed: make_pipeline(umap(10, seed), GaussianMixture(k, random_state=seed)),
     "UMAP + HDBSCAN": lambda k, seed: UMAPHDBSCAN(seed),
+    "EVoC": lambda k, seed: EVoCClustering(k, seed),
     "SimCLR + KMeans": lambda k, seed: make_pipeline(SimCLR(seed), KMeans(k, n_init=10, random_state=seed)),
     "SimCLR + UMAP + GMM": lambda k, seed: make_pipeline(SimCLR(seed), umap(10, seed), GaussianMixture(k, random_state=seed)),
     "SimCLR + UMAP + HDBSCAN": lambda k, seed: make_pipeline(SimCLR(seed), UMAPHDBSCAN(seed)),
@@ -158,4 +199,10 @@ CLASSIFIERS = {
     "supervised network": SupervisedNetwork,
 }
 #: These take images; the others take rows.
-TAKES_IMAGES = ("GAN-EM", "GAN-EM paper", "supervised network", *(name for name in CLUSTERERS if name.startswith("SimCLR")))
+TAKES_IMAGES = (
+    "GAN-EM",
+    "GAN-EM fast",
+    "GAN-EM paper",
+    "supervised network",
+    *(name for name in CLUSTERERS if name.startswith("SimCLR")),
+)

@@ -19,6 +19,7 @@ from skganem.core.em.checkpoint import Checkpoint, load_state_dict
 from skganem.core.em.criterion import view_mutual_information
 from skganem.core.em.e_step import normalized_confidence
 from skganem.core.em.loop import clamp_labels, expectation_maximization
+from skganem.core.em.m_step import update_phi
 from skganem.core.em.state import DivergenceError, EMState
 from skganem.core.features.encoder import fit_encoder
 from skganem.core.features.transforms import ImageWarp, NeighborMixup
@@ -53,7 +54,7 @@ class Seeds:
 
 #: Of what is kept in memory: to be raised where a change of the code makes other features or neighbors of the same data.
 VERSION = 1
-#: Confidence of w below which it says nothing: more than rounding makes of uniform w.
+#: Confidence of w below which it is uninformative: more than rounding makes of uniform w.
 MIN_CONFIDENCE = 1e-3
 
 
@@ -104,7 +105,7 @@ class FitSpec:
 
     @property
     def needs_neighbors(self) -> bool:
-        """Whether the augmentation interpolates rows with their neighbors, where labels say nothing against it."""
+        """Whether the augmentation interpolates rows with their neighbors, unless `graph_is_informative` rules that out."""
         return self.recipe.augmentation == "auto" and not is_image(self.dataset.shape)
 
     @property
@@ -120,7 +121,7 @@ class FitSpec:
         return is_image(self.dataset.shape) and self.transform is not None
 
     def has_informative_init(self, w: Tensor) -> bool:
-        """Whether the initial w (n, K), or labels, say anything of the samples."""
+        """Whether the initial w (n, K), or labels, are informative."""
         random = self.w is None and self.recipe.init == "random"
         return len(self.labeled_index) > 0 or (not random and bool((normalized_confidence(w) > MIN_CONFIDENCE).any()))
 
@@ -148,8 +149,8 @@ class FitResult:
     history : list of dict
         One record an EM iteration.
     status : {"converged", "exhausted", "diverged", "interrupted"}
-        Why training ended: labels no longer changed; `max_iter` was reached; it became numerically unstable, or the user
-        interrupted it, and the model is that of the last complete iteration.
+        Why training ended: labels no longer changed; `max_iter` was reached, or a callback stopped it; it became numerically
+        unstable, or the user interrupted it, and the model is that of the last complete iteration.
     criterion : float
         By which restarts are compared, see `view_mutual_information`.
     """
@@ -209,7 +210,7 @@ def fit(
                 raise
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "diverged"
             w = clamp_labels(model.posterior(dataset), state)
-            model.phi = w.mean(dim=0)
+            update_phi(state, w)
         try:
             criterion = view_mutual_information(state)
         except KeyboardInterrupt:

@@ -96,7 +96,7 @@ class Recipe:
     m_epochs : int
         Passes over the data in an M-step (p in Algorithm 1).
     min_m_steps, max_m_steps : int
-        The least and largest number of batches that these may come to.
+        The least and largest number of batches that these may come to. Rows take twice as many.
     consistency_weight : float
         Weight of the E-step's term on real samples, CE{E(x'), w(x)}, with x' a view of x and w that of the last E-step.
     sharpening : float
@@ -107,9 +107,9 @@ class Recipe:
     discriminator_weighting : bool
         Whether each generated sample of that term also weighs 2 D_c (importance weighting by the discriminator).
     n_warmup_iter : int
-        First EM iterations without that term, and without an M-step, while w still changes; fewer if it no longer does. There
-        are none where nothing else teaches the E-net: with ``consistency_weight=0``, or with an initial w and labels that say
-        nothing.
+        EM iterations at the start without generated samples in the E-step, and without an M-step, while w still changes; fewer
+        if it no longer does. There are none if nothing else trains the E-net: with ``consistency_weight=0``, or with an
+        uninformative initial w and no labels.
     e_batch_size : int
         Real samples in a batch of the E-step; beside them, there are half as many generated ones, or as many alone.
     e_epochs : int
@@ -122,7 +122,8 @@ class Recipe:
         Rounds of an E-step at most; it ends when the E-net agrees with w on real samples. Without `consistency_weight`, it
         has one.
     e_ema_decay : float
-        Decay of the exponential mean of the E-net's weights, which it gets at the end of each round; 0 keeps the last ones.
+        Decay of the exponential moving average (EMA) of the E-net's weights, to which it is set at the end of each round; 0
+        keeps the last weights.
     e_epsilon : float or None
         Instead of labels in every batch: at the end of an E-step, train the E-net on the labeled samples until its error
         on them is at most this (Section 5.3). None mixes labeled samples into every batch.

@@ -32,12 +32,12 @@ MEASURE_BATCH = 256
 
 
 def e_step(state: EMState, w: Tensor) -> float:
-    """Lines 9 to 13 of Algorithm 1: train the E-net on generated samples. Returns the mean L_E.
+    """Lines 10 to 13 of Algorithm 1: train the E-net on generated samples (Eq. 5). Returns the mean L_E.
 
-    Beyond Eq. 5, the E-net sees real samples: its answer to a view of a sample is drawn to the sample's sharpened w, as far
-    as w is sure of it. Uniform w, as Algorithm 1 starts with, says nothing, and has no effect. The E-step has up to
-    `e_rounds` rounds, until the E-net agrees with w on real samples: w must not be forgotten before it is learned. Where w is
-    often wrong, it hardly does, so the longer rounds are, the fewer: else it learned the errors, too.
+    The E-net also sees real samples. A consistency loss trains its answer to a view of a sample towards the sample's
+    sharpened w, weighted by w's confidence; uniform w, as Algorithm 1 starts with, has no weight. The E-step has up to
+    `e_rounds` rounds, until the E-net agrees with w on real samples: w must not be forgotten before it is learned. If w is
+    often wrong, they rarely agree. So `max_e_steps` bounds all rounds together; else the E-net would fit the errors.
     """
     recipe = state.recipe
     state.scale_learning_rate(2, e_step_rate(recipe, state.iteration))
@@ -62,7 +62,7 @@ def n_e_steps(recipe: Recipe, n: int) -> int:
 
 
 def e_round(state: EMState, target: Tensor, weight: Tensor) -> list[Tensor]:
-    """Train the E-net on a round's batches, and give it the exponential mean of its weights; returns the losses.
+    """Train the E-net on a round's batches, then set it to the exponential moving average of its weights; returns the losses.
 
     The mean is nearer to the minimum than the last weights, which the last few batches have moved about (Polyak and
     Juditsky 1992). It begins anew in each round: weights from before would hold back what the E-net has yet to learn.
@@ -118,8 +118,8 @@ def generated_batch(state: EMState, n: int) -> Batch:
     weight has the factor 2 D_c(G(z, c)): close to 0 where the discriminator is sure that it does not belong to cluster c, and
     1 where it can't tell; when generated and real samples are alike, all are 1.
 
-    With w raised to the power beta on real samples, the factor w_c(G(z, c))^(beta - 1), by the E-net before this E-step, has
-    generated samples say the same: those of cluster c are then spread as w_c^beta P_r.
+    On real samples, w is sharpened to the power beta. The factor w_c(G(z, c))^(beta - 1), by the E-net before this E-step,
+    makes generated samples follow the same sharpened posterior: those of cluster c are then distributed as w_c^beta P_r.
     """
     model, recipe, rng = state.model, state.recipe, state.rng
     c = classes_by_prior(model.phi, n, rng)
@@ -225,6 +225,6 @@ def sharpen(w: Tensor, exponent: float) -> Tensor:
 
 
 def normalized_confidence(w: Tensor) -> Tensor:
-    """Tell how far each row of w (n, K) is from uniform: 0 if uniform, 1 if one-hot."""
+    """Return how far the w of each sample (n, K) is from uniform: 0 if uniform, 1 if one-hot."""
     n_clusters = w.shape[1]
     return (w.amax(dim=1) * n_clusters - 1) / max(n_clusters - 1, 1)

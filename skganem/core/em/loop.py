@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from skganem.core.em.e_step import e_step
-from skganem.core.em.m_step import m_step
+from skganem.core.em.m_step import m_step, update_phi
 from skganem.core.em.state import DivergenceError, EMState, check_finite
 
 
@@ -51,7 +51,7 @@ def expectation_maximization(
             w = reseed_empty_clusters(w)
         if on_begin:
             on_begin(state)
-        model.phi = w.mean(dim=0)
+        update_phi(state, w)
         start, before = time.perf_counter(), model.to_numpy()
         try:
             # While nothing uses the generator, it is not trained: w still changes, and it would learn w as it was.
@@ -67,7 +67,7 @@ def expectation_maximization(
         record |= {"loss_g": loss_g, "loss_d": loss_d, "loss_e": loss_e, "seconds": time.perf_counter() - start}
         state.history.append({"iteration": state.iteration, "phi": model.phi.cpu().numpy(), **record})
         state.stop_requested = on_iteration(state, w) if on_iteration else False
-    model.phi = w.mean(dim=0)
+    update_phi(state, w)
     return w
 
 

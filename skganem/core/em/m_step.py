@@ -6,21 +6,29 @@ import torch
 from torch import Tensor
 
 from skganem.core.data.batches import endless_batches
+from skganem.core.data.shapes import Shape, is_image
 from skganem.core.em.state import EMState, check_finite, gradient_step, m_step_rate, steps_of_epochs
 from skganem.core.losses.gan import DISCRIMINATOR_LOSSES, GENERATOR_LOSSES, DiscriminatorLoss, GeneratorLoss
 from skganem.core.losses.lipschitz import clip_weights, r1_penalty
 from skganem.core.recipe import Recipe
 from skganem.core.runtime.device import autocast, freeze
 
+#: Batches of rows for each one of images, which costs several times as much. With as many, samples of two rings lay 5.7
+#: times as far from the nearest point as these from each other, and with twice as many 1.3 times.
+ROW_STEPS = 2
+
 
 def m_step(state: EMState, w: Tensor) -> tuple[float, float]:
-    """Lines 5 to 8 of Algorithm 1: train D and G in turn, w fixed. Returns the mean L_G and L_D."""
+    """Lines 4 to 9 of Algorithm 1: train D and G in turn, w fixed. Returns the mean L_G and L_D.
+
+    D takes the first step of each pair, unlike in Algorithm 1: an untrained D has nothing to teach G.
+    """
     model, recipe, rng = state.model, state.recipe, state.rng
     generator, discriminator, _ = model.networks()
     optimizer_g, optimizer_d, _ = state.optimizers
     generator_loss, discriminator_loss = resolve_losses(recipe)
     total = torch.zeros(2, device=model.device)
-    n_steps = n_m_steps(recipe, len(w))
+    n_steps = n_m_steps(recipe, len(w), state.dataset.shape)
     generator.train(), discriminator.train()
     for step, index in enumerate(endless_batches(len(w), recipe.batch_size, n_steps, rng)):
         for network in (0, 1):
@@ -45,9 +53,15 @@ def m_step(state: EMState, w: Tensor) -> tuple[float, float]:
     return loss_g, loss_d
 
 
-def n_m_steps(recipe: Recipe, n: int) -> int:
-    """Return the number of batches in an M-step over n samples."""
-    return steps_of_epochs(recipe.m_epochs, n, recipe.batch_size, recipe.min_m_steps, recipe.max_m_steps)
+def update_phi(state: EMState, w: Tensor) -> None:
+    """Line 3 of Algorithm 1: phi_i = N_i / N, with N_i the sum of w_i over all samples."""
+    state.model.phi = w.mean(dim=0)
+
+
+def n_m_steps(recipe: Recipe, n: int, shape: Shape) -> int:
+    """Return the number of batches in an M-step over n samples: those of the recipe for images, more for rows."""
+    n_steps = steps_of_epochs(recipe.m_epochs, n, recipe.batch_size, recipe.min_m_steps, recipe.max_m_steps)
+    return n_steps if is_image(shape) else ROW_STEPS * n_steps
 
 
 def resolve_losses(recipe: Recipe) -> tuple[GeneratorLoss, DiscriminatorLoss]:

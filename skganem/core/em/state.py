@@ -41,7 +41,7 @@ class EMState:
     labeled_index, labels : Tensor of shape (m,)
         Positions and classes of the labeled samples, if any.
     has_informative_init : bool
-        Whether the initial w, or labels, say anything of the samples.
+        Whether the initial w, or labels, are informative.
     previous_e_net : Classifier or None
         The E-net as it was before the current E-step, where that is needed.
     iteration : int
@@ -85,7 +85,7 @@ class EMState:
     @property
     def generated_weight(self) -> float:
         """Weight of the generated samples in this iteration: the recipe's, but for the warm-up, in which w still changes."""
-        # Without real samples, or where neither w nor labels say anything of them, nothing else would teach the E-net.
+        # Without real samples, or where neither w nor labels are informative, nothing else would teach the E-net.
         alone = self.recipe.consistency_weight == 0 or not self.has_informative_init
         warm = alone or self.labels_converged or self.iteration >= self.recipe.n_warmup_iter
         return self.recipe.generated_weight if warm else 0.0

@@ -23,13 +23,13 @@ from skganem.core.graph.spectral import (
     within_cluster_rank,
 )
 
-#: Weight b of the cut beside the logarithm of the scatter. Too small lets clusters cut dense regions (45: 5.67 % wrong), too
-#: large ignores the features (150: 4.84; 90: 4.54). "Partition into K clusters" in docs/defaults.rst.
+#: Weight b of the cut beside the log-determinant of the covariance. Too small lets clusters cut dense regions (45: 5.67 %
+#: wrong), too large ignores the features (150: 4.84; 90: 4.54). "Partition into K clusters" in docs/defaults.rst.
 CUT_WEIGHT = 90
-#: Principal components whose scatter counts, at least: with few clusters, K - 1 miss directions that separate classes (5.65
+#: Principal components whose covariance counts, at least: with few clusters, K - 1 miss directions that separate classes (5.65
 #: instead of 5.17 on average).
 MIN_COMPONENTS = 5
-#: The part of an even share of the nodes that a cluster needs which the search makes. Less admits clusters of single images,
+#: Least size of a cluster that the search makes, as a fraction of n / K. Less admits clusters of single images,
 #: more forbids rare classes (0.1: 10.7 on uneven sets).
 MIN_CLUSTER_FRACTION = 0.05
 #: Sweeps of a refinement at most; it usually stops earlier. Not tuned.
@@ -40,8 +40,8 @@ MAX_SPLITS = 10
 MIN_DECREASE = 1e-6
 #: Runs of k-means for the starts and for a split: too few end in poor minima, more take time. Not tuned.
 N_INIT, N_INIT_SPLIT = 20, 3
-#: Added to the scatter's diagonal, as a share of the mean variance, so that it can be inverted where points coincide.
-SCATTER_FLOOR = 1e-6
+#: Added to the covariance's diagonal, as a share of the mean variance, so that it can be inverted where points coincide.
+COVARIANCE_FLOOR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class Partition:
         From 0 to k - 1.
     sizes : ndarray of shape (k,)
     means : ndarray of shape (k, m)
-    scatter : ndarray of shape (m, m)
+    covariance : ndarray of shape (m, m)
         S, the covariance within clusters.
-    affinities : ndarray of shape (n, k)
+    edge_shares : ndarray of shape (n, k)
         The share of all edges' weight that leads from a node to a cluster.
     objective : float
     """
@@ -64,8 +64,8 @@ class Partition:
     labels: np.ndarray
     sizes: np.ndarray
     means: np.ndarray
-    scatter: np.ndarray
-    affinities: np.ndarray
+    covariance: np.ndarray
+    edge_shares: np.ndarray
     objective: float
 
 
@@ -88,7 +88,7 @@ class PartitionObjective:
     def __init__(self, graphs: Sequence[sp.csr_array], points: np.ndarray, n_clusters: int) -> None:
         self.points = principal_components(points, max(n_clusters - 1, MIN_COMPONENTS))
         self._edges = sp.csr_array(sum(graph / graph.sum() for graph in graphs) / len(graphs))
-        self._floor = SCATTER_FLOOR * max(float(self.points.var(axis=0).mean()), 1e-12) * np.eye(self.points.shape[1])
+        self._floor = COVARIANCE_FLOOR * max(float(self.points.var(axis=0).mean()), 1e-12) * np.eye(self.points.shape[1])
 
     def evaluate(self, labels: np.ndarray) -> Partition:
         """Return the partition with these labels (n,); numbers that no node has are left out."""
@@ -97,23 +97,23 @@ class PartitionObjective:
         member[np.arange(len(labels)), labels] = 1
         means = member.T @ self.points / sizes[:, None]
         residuals = self.points - means[labels]
-        scatter = residuals.T @ residuals / len(labels) + self._floor
-        affinities = self._edges @ member
-        cut = 1 - float((affinities * member).sum())
-        objective = float(np.linalg.slogdet(scatter)[1]) + CUT_WEIGHT * cut
-        return Partition(labels, sizes, means, scatter, affinities, objective)
+        covariance = residuals.T @ residuals / len(labels) + self._floor
+        edge_shares = self._edges @ member
+        cut = 1 - float((edge_shares * member).sum())
+        objective = float(np.linalg.slogdet(covariance)[1]) + CUT_WEIGHT * cut
+        return Partition(labels, sizes, means, covariance, edge_shares, objective)
 
     def refine(self, partition: Partition) -> Partition:
         """Move each node to the cluster that fits it best, all at once, as long as the objective falls.
 
         That is where :math:`d^2 - 2 b n a` is least, with d the distance from the cluster's mean in units of S and a the
-        node's affinity to the cluster (iterated conditional modes, Besag 1986).
+        node's share of edges to the cluster (a synchronous variant of iterated conditional modes, Besag 1986).
         """
         for _ in range(MAX_SWEEPS):
-            to_units = whitening(partition)
-            points, means = self.points @ to_units, partition.means @ to_units
-            squared = np.square(means).sum(axis=1) - 2 * points @ means.T  # but for what is the same for all clusters
-            moved = self.evaluate((squared - 2 * CUT_WEIGHT * len(points) * partition.affinities).argmin(axis=1))
+            whiten = whitening(partition)
+            points, means = self.points @ whiten, partition.means @ whiten
+            squared = np.square(means).sum(axis=1) - 2 * points @ means.T  # up to what is the same for all clusters
+            moved = self.evaluate((squared - 2 * CUT_WEIGHT * len(points) * partition.edge_shares).argmin(axis=1))
             if len(moved.sizes) < len(partition.sizes) or moved.objective >= partition.objective:
                 break
             partition = moved
@@ -132,7 +132,7 @@ class PartitionObjective:
         means = partition.means @ whitening(partition)
         squared = np.square(means[:, None] - means).sum(axis=2)
         sizes = partition.sizes / len(partition.labels)
-        between = np.stack([partition.affinities[partition.labels == i].sum(axis=0) for i in range(len(sizes))])
+        between = np.stack([partition.edge_shares[partition.labels == i].sum(axis=0) for i in range(len(sizes))])
         change = np.log1p(squared / (1 / sizes[:, None] + 1 / sizes)) - 2 * CUT_WEIGHT * between
         change[np.tril_indices(len(sizes))] = np.inf
         one, other = np.unravel_index(change.argmin(), change.shape)
@@ -190,7 +190,7 @@ def optimize_partition(
 
 def whitening(partition: Partition) -> np.ndarray:
     """Return the matrix (m, m) that takes points (n, m) to coordinates in which S is the identity."""
-    return np.linalg.cholesky(np.linalg.inv(partition.scatter))
+    return np.linalg.cholesky(np.linalg.inv(partition.covariance))
 
 
 def assign_to_nearest(labels: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -7,10 +7,13 @@ from torch import Tensor
 
 
 def e_net_loss(logits: Tensor, c: Tensor) -> Tensor:
-    """Eq. 5: cross-entropy of E(G(z, c)) with the class c that was asked for."""
+    """Cross-entropy with hard classes c (n,), for labeled samples (Section 5.3)."""
     return F.cross_entropy(logits, c)
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """CE{softmax(logits), target} of each row, for soft targets (n, K): (n,)."""
+    """Eq. 5 for soft targets (n, K): CE{softmax(logits), target} of each sample (n,).
+
+    Of a generated sample, the target is the one-hot class c that was asked for.
+    """
     return -(target * F.log_softmax(logits, dim=1)).sum(1)

@@ -1,0 +1,112 @@
+"""Error and time of clusterings: what each second buys, and where GAN-EM spends it.
+
+    python benchmarks/time_to_accuracy.py --data digits --seeds 5
+    SKGANEM_DATA=/path/to/data python benchmarks/time_to_accuracy.py --data mnist-10k --methods GAN-EM "GAN-EM fast" EVoC
+
+Every run is a process of its own with one thread (or ``--threads``), so that CPU seconds are those of the method alone; numba
+compiles UMAP and EVoC in a run on a few samples before. Of GAN-EM, the seconds of each phase stand beside them.
+"""
+
+import json
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import torch
+from clustering import METHODS
+from data import CLUSTERING
+from report import append, machine, parsed, parser, peak_memory, read
+from rivals import TAKES_IMAGES
+
+from skganem import clustering_error
+
+ASKED = ["GAN-EM", "GAN-EM fast", "UMAP + GMM", "UMAP + HDBSCAN", "EVoC", "SimCLR + KMeans"]
+
+
+class Phases:
+    """A callback of scikit-learn that adds up the CPU seconds of each kind of task."""
+
+    def __init__(self):
+        self.seconds, self.began = {}, {}
+
+    def setup(self, estimator, context):
+        """Do nothing."""
+
+    def teardown(self, estimator, context):
+        """Do nothing."""
+
+    def on_fit_task_begin(self, estimator, context):
+        """Start the clock of a task."""
+        self.began[context.task_name] = time.process_time()
+
+    def on_fit_task_end(self, estimator, context):
+        """Stop it."""
+        name = context.task_name
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - self.began[name]
+
+
+def run(data, method, seed):
+    """Cluster one data set once; return the record."""
+    load, k = CLUSTERING[data]
+    X, y = load(seed)
+    X = X if method in TAKES_IMAGES else X.reshape(len(X), -1).astype(np.float32)
+    estimator, phases = METHODS[method](k, seed), Phases()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if method.startswith("GAN-EM"):
+            estimator.set_callbacks(phases)
+        elif not method.startswith("SimCLR"):
+            METHODS[method](k, seed).fit_predict(X[:500])  # numba compiles
+        cpu, wall = time.process_time(), time.perf_counter()
+        labels = estimator.fit_predict(X)
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    named = {name: seconds for name, seconds in phases.seconds.items() if name not in ("fit", "init", "batches")}
+    figures = {"error": clustering_error(y, labels), "cpu_seconds": cpu, "seconds": wall, "phases": named}
+    return {"data": data, "method": method, "seed": seed, **figures, "peak_memory": peak_memory(), **machine()}
+
+
+def report(records):
+    """Print the mean and worst error of each method, and its mean seconds."""
+    print(f"{'data / method':40s} {'seeds':>5s} {'mean %':>7s} {'worst':>7s} {'CPU s':>7s} {'wall s':>7s}  phases, CPU s")
+    for key in dict.fromkeys((r["data"], r["method"], r["threads"]) for r in records):
+        runs = [r for r in records if (r["data"], r["method"], r["threads"]) == key]
+        error, cpu, wall = (np.array([r[name] for r in runs]) for name in ("error", "cpu_seconds", "seconds"))
+        parts = {name: np.mean([r["phases"].get(name, 0.0) for r in runs]) for r in runs for name in r["phases"]}
+        shown = ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts.items())
+        name = f"{key[0]} / {key[1]}" + (f" ({key[2]} threads)" if key[2] > 1 else "")
+        figures = f"{100 * error.mean():7.2f} {100 * error.max():7.2f} {cpu.mean():7.1f} {wall.mean():7.1f}"
+        print(f"{name:40s} {len(runs):5d} {figures}  {shown}")
+
+
+def main():
+    """Run what the command line asks for, each run in a process of its own."""
+    asked = parser(__doc__, "time_to_accuracy")
+    asked.set_defaults(threads=1)
+    asked.add_argument("--data", nargs="+", choices=CLUSTERING, default=["digits"])
+    asked.add_argument("--methods", nargs="+", choices=METHODS, default=ASKED)
+    asked.add_argument("--one", action="store_true", help="a single run, in this process; prints its record")
+    asked.add_argument("--table", action="store_true", help="only print the table of the file")
+    arguments = parsed(asked)
+    if arguments.one:
+        torch.set_num_threads(arguments.threads)
+        print(json.dumps(run(arguments.data[0], arguments.methods[0], arguments.seeds[0])))
+        return
+    for data in () if arguments.table else arguments.data:
+        for seed in arguments.seeds:
+            for method in arguments.methods:
+                own = ["--data", data, "--methods", method, "--first-seed", seed, "--seeds", 1, "--threads", arguments.threads]
+                command = [sys.executable, __file__, "--one", *map(str, own)]
+                done = subprocess.run(command, capture_output=True, text=True)
+                if done.returncode:
+                    print(data, method, seed, done.stderr.strip().splitlines()[-1:], flush=True)
+                    continue
+                record = json.loads(done.stdout.strip().splitlines()[-1])
+                append(arguments.out, record)
+                print(f"{data}, {method}, seed {seed}: {record['error']:.4f}, {record['cpu_seconds']:.1f} CPU s", flush=True)
+    report(read(arguments.out))
+
+
+if __name__ == "__main__":
+    main()
