@@ -8,41 +8,23 @@ from report import latest, over_attributes, read, summary
 RESULTS = Path(__file__).parent / "results"
 #: Data on which defaults were chosen, and trials: their figures belong in no table of results.
 LEFT_OUT = ("mnist-dev", "letters-dev", "svhn-dev", "celeba-32-dev", "digits-few")
-#: Methods that are made of the default's networks; commits with the present ones, all since they were changed; those of them
-#: that part images without labels as is done now; and those whose E-steps are as long as now. Data that are no images, and all
-#: data of so few samples that E-steps were as long before.
+#: Methods that are made of the default's networks, and the commits whose default is the present one.
 OURS = ("GAN-EM", "SimCLR", "supervised network")
-LENGTHENED = set("071bdc0 39e9216 e5ba3ad d8022a3 2e6ce4b 6cce48c 0fcb155 dff7b67 5cd44ce 527ad99 1f0415a".split())
-PARTED = {"dd07960", "6bdc3ee", "e9d9d08"} | LENGTHENED
-PRESENT = {"85651dc", "5388b5a", "f4e0795", "d435d15", "419c9e7"} | PARTED
-ROWS = ("digits-rows", "optdigits-rows", "moons")
-FEW = ("digits", "optdigits", "mnist-200", *ROWS)
+PRESENT = {"3d28782"}
 #: Data of the same samples for each seed: fits of several seeds are what restarts in one fit would be.
 SAME = ("mnist-10k", "mnist-60k", "fashion-10k", "letters", "digits", "digits-rows", "optdigits", "optdigits-rows")
 RESTARTS = (1, 2, 3, 5)
 
 
-def age(record):
-    """Return 0, or 1 or 2 if a record, or one of those whose mean it is, is of our networks as they were once.
-
-    It is 1 if images without labels were parted in another way, or E-steps were of another length, but all else was the same.
-    """
+def is_dated(record):
+    """Tell whether a record, or one of those whose mean it is, is of a former default."""
     commits = record.get("commits", {record.get("commit")})
-    if not record["method"].startswith(OURS) or commits <= LENGTHENED:
-        return 0
-    if not commits <= PRESENT:
-        return 2
-    parted = "k" not in record or record["data"] in ROWS or commits <= PARTED
-    return int(record["method"].startswith("GAN-EM") and not (parted and record["data"] in FEW))
+    return record["method"].startswith(OURS) and not commits <= PRESENT
 
 
 def dated_groups(records, keys):
-    """Return the greatest age of those groups of records, named as `summary` names them, of which one or more are dated."""
-    ages = {}
-    for record in records:
-        group = tuple(str(record[key]) for key in keys)
-        ages[group] = max(ages.get(group, 0), age(record))
-    return {group: oldest for group, oldest in ages.items() if oldest}
+    """Return those groups of records, named as `summary` names them, of which one or more are of a former default."""
+    return {tuple(str(record[key]) for key in keys) for record in records if is_dated(record)}
 
 
 def list_table(header, rows):
@@ -99,16 +81,41 @@ def restarts(records):
     return rows
 
 
+def clusterings():
+    """Return the records of clusterings; those in which each run had a process of its own come last, and count."""
+    return read(RESULTS / "clustering.jsonl") + read(RESULTS / "time_to_accuracy.jsonl")
+
+
+TIMES = ("data", "method", "runs", "mean", "worst", "CPU seconds", "of these")
+
+
+def times(records):
+    """Return a row for each data set and method: error, CPU seconds, and those of the phases of a fit."""
+    groups, rows = {}, []
+    for record in latest(records, ("data", "method", "threads")):
+        groups.setdefault((record["data"], record["method"]), []).append(record)
+    for (data, method), runs in sorted(groups.items()):
+        errors, seconds = [100 * run["error"] for run in runs], [run["cpu_seconds"] for run in runs]
+        names = dict.fromkeys(name for run in runs for name in run["phases"])
+        parts = [f"{name} {sum(run['phases'].get(name, 0) for run in runs) / len(runs):.0f}" for name in names]
+        mean = f"{sum(errors) / len(errors):.2f}"
+        rows.append(
+            (data, method, len(runs), mean, f"{max(errors):.2f}", f"{sum(seconds) / len(seconds):.1f}", ", ".join(parts))
+        )
+    return rows
+
+
 def tables():
     """Return the tables by their files' names."""
     made = {}
-    clustering = over_attributes(read(RESULTS / "clustering.jsonl"), ("data", "k", "method"))
+    clustering = over_attributes(clusterings(), ("data", "k", "method"))
     for name, figure in (("one_to_one", "error"), ("many_to_one", "many_to_one")):
         records = [record for record in clustering if (record["k"] > 10) == (name == "many_to_one")]
         rows = figures(records, ("data", "k", "method"), figure, ("ari", "nmi"))
         made[name] = list_table(("data", "K", "method", *STATISTICS, "ARI", "NMI"), rows)
     header = ("data", "K", *(f"n_init={n}" for n in RESTARTS))
-    made["restarts"] = list_table(header, restarts(read(RESULTS / "clustering.jsonl")))
+    made["restarts"] = list_table(header, restarts(clusterings()))
+    made["time_to_accuracy"] = list_table(TIMES, times(read(RESULTS / "time_to_accuracy.jsonl")))
     rows = figures(over_attributes(read(RESULTS / "semi_supervised.jsonl"), ("data", "method")), ("data", "method"), "error")
     made["semi_supervised"] = list_table(("data", "method", *STATISTICS), rows)
     features = read(RESULTS / "features.jsonl")
@@ -131,7 +138,7 @@ def tables():
 
 #: The tables of the README: the columns' methods, and the rows' names with the records they are made of.
 CLUSTERING = (
-    ("GAN-EM", "UMAP + GMM", "UMAP + HDBSCAN", "PCA + GMM", "KMeans"),
+    ("GAN-EM", "EVoC", "UMAP + GMM", "UMAP + HDBSCAN", "KMeans"),
     {
         "MNIST, 10,000 training images": ("mnist-10k", 10),
         "MNIST, all 60,000 training images": ("mnist-60k", 10),
@@ -162,18 +169,18 @@ def cell(n, mean, worst, dated, on_gpu, bold):
     """Return mean and worst of n runs as text, with marks if some of them are dated, and if they ran on a GPU."""
     text = f"**{mean:.1f}**, {worst:.1f}" if bold else f"{mean:.1f}, {worst:.1f}"
     runs = "" if n == 5 else f" ({n} run{'s' * (n > 1)})"
-    return text + runs + " †" * (dated > 0) + " ‡" * on_gpu
+    return text + runs + " †" * dated + " ‡" * on_gpu
 
 
 def shown_runs(records, keys):
-    """Return n, mean, worst, age and whether on a GPU, by group: of two kinds of machines, one of them.
+    """Return n, mean, worst, whether dated and whether on a GPU, by group: of two kinds of machines, one of them.
 
-    It is the one whose runs are newer (`age`); then the one with more of them; then the CPU. The figures have no say.
+    It is the one whose runs are of the present default; then the one with more of them; then the CPU.
     """
     kept = latest(records, keys)
     dated, found = dated_groups(kept, (*keys, "gpu")), {}
     for group, n, mean, _, worst, _ in summary(kept, (*keys, "gpu"), "error"):
-        runs = (n, mean, worst, dated.get(group, 0), group[-1] != "None")
+        runs = (n, mean, worst, group in dated, group[-1] != "None")
         found.setdefault(group[:-1], []).append(runs)
     return {group: min(kinds, key=lambda runs: (runs[3], -runs[0], runs[4])) for group, kinds in found.items()}
 
@@ -193,11 +200,9 @@ def headline(records, keys, methods, rows):
 
 def readme(text):
     """Return the text of the README with its tables made anew."""
-    clustering, few_labels, features = (
-        read(RESULTS / f"{name}.jsonl") for name in ("clustering", "semi_supervised", "features")
-    )
+    few_labels, features = (read(RESULTS / f"{name}.jsonl") for name in ("semi_supervised", "features"))
     made = {
-        "clustering": headline(clustering, ("data", "k"), *CLUSTERING),
+        "clustering": headline(clusterings(), ("data", "k"), *CLUSTERING),
         "few-labels": headline(few_labels, ("data",), *FEW_LABELS),
         "features": headline(features, ("data",), *FEATURES),
     }

@@ -46,7 +46,6 @@ def test_runs_of_a_former_default_are_marked(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     report, tables = importlib.import_module("report"), importlib.import_module("tables")
     monkeypatch.setattr(tables, "PRESENT", {"new", "newer"})
-    monkeypatch.setattr(tables, "LENGTHENED", {"new", "newer"})
 
     def marked(method, *commits):
         base = {"seed": 0, "method": method, "gpu": None, "error": 0.1, "seconds": 1}
@@ -59,36 +58,10 @@ def test_runs_of_a_former_default_are_marked(monkeypatch):
     assert not marked("KMeans", "old")
 
 
-@pytest.mark.parametrize(
-    ("method", "data", "clusters", "dated"),
-    [
-        ("GAN-EM", "digits", {"k": 10}, True),
-        ("GAN-EM", "digits", {}, False),  # with known labels
-        ("GAN-EM", "moons", {"k": 2}, False),
-        ("SimCLR + KMeans", "digits", {"k": 10}, False),
-        ("GAN-EM", "mnist-10k", {"k": 10}, True),
-        ("GAN-EM", "mnist-100", {}, True),  # E-steps were shorter
-        ("supervised network", "mnist-100", {}, False),
-    ],
-)
-def test_a_change_dates_the_runs_that_it_concerns(monkeypatch, method, data, clusters, dated):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    tables = importlib.import_module("tables")
-    monkeypatch.setattr(tables, "PRESENT", {"new", "newer"})
-    monkeypatch.setattr(tables, "PARTED", {"newer"})
-    monkeypatch.setattr(tables, "LENGTHENED", {"newer"})
-    record = {"method": method, "data": data, **clusters}
-    assert tables.age({**record, "commit": "new"}) == dated
-    assert tables.age({**record, "commit": "newer"}) == 0
-    assert tables.age({**record, "commit": "old"}) == 2
-
-
 def test_of_two_machines_the_present_default_counts_then_the_runs_then_the_cpu(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     tables = importlib.import_module("tables")
     monkeypatch.setattr(tables, "PRESENT", {"new", "newer"})
-    monkeypatch.setattr(tables, "PARTED", {"newer"})
-    monkeypatch.setattr(tables, "LENGTHENED", {"newer"})
 
     def on_gpu(cpu, gpu):
         """Tell which machine's runs are shown, of the CPU's and the GPU's commits; the CPU has the smaller errors."""
@@ -103,8 +76,15 @@ def test_of_two_machines_the_present_default_counts_then_the_runs_then_the_cpu(m
     assert on_gpu(["new"], ["new", "new"])
     assert not on_gpu(["new"], ["new"])
     assert not on_gpu(["new"], ["old", "old"])
-    assert not on_gpu(["newer"], ["new", "new"])
-    assert on_gpu(["new"], ["newer"])
+
+
+def test_times_are_means_over_runs_with_those_of_the_phases(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    tables = importlib.import_module("tables")
+    base = {"data": "digits", "method": "GAN-EM", "threads": 1, "gpu": None}
+    runs = [(0.02, 30.0, {"features": 4.0, "EM iteration": 20.0}), (0.04, 50.0, {"features": 6.0, "EM iteration": 30.0})]
+    records = [{**base, "seed": i, "error": e, "cpu_seconds": s, "phases": p} for i, (e, s, p) in enumerate(runs)]
+    assert tables.times(records) == [("digits", "GAN-EM", 2, "3.00", "4.00", "40.0", "features 5, EM iteration 25")]
 
 
 def test_the_ablation_leads_to_the_default(monkeypatch):
@@ -114,7 +94,7 @@ def test_the_ablation_leads_to_the_default(monkeypatch):
     recipes = list(ablation.recipes().values())
     changed = [{f.name for f in fields(a) if getattr(a, f.name) != getattr(b, f.name)} for a, b in pairwise(recipes[1:])]
     assert changed[:-1] == [set(change) for change in ablation.CHANGES.values()]
-    steps = {"max_iter", "tol", "m_epochs", "min_m_steps", "max_m_steps", "e_epochs", "min_e_steps"}
+    steps = {"max_iter", "tol", "min_m_steps", "max_m_steps", "e_epochs", "min_e_steps", "max_e_steps"}
     assert changed[-1] == steps | {"batch_size", "e_batch_size", "learning_rates", "lr_decay", "e_epsilon"}
 
 

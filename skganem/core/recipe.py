@@ -179,7 +179,7 @@ class Recipe:
     batch_size: int = 64
     # Labels need no more; samples become sharper with more. 100 batches were too few for two moons (ARI 0.93, 300: 0.99).
     m_epochs: int = 5
-    min_m_steps: int = 500
+    min_m_steps: int = 400
     max_m_steps: int = 750
 
     # E-step ("E-step" and "Generated samples").
@@ -195,8 +195,8 @@ class Recipe:
     e_batch_size: int = 128
     # More than five passes bring no further gain.
     e_epochs: int = 3
-    # Fewer leave small data unlearned (100 batches: 1.33, 2.52, 1.67 instead of 1.27, 2.16, 1.54).
-    min_e_steps: int = 200
+    # Fewer leave small data unlearned (100 batches: 1.33, 2.52, 1.67 instead of 1.27, 2.16, 1.54 with 200).
+    min_e_steps: int = 150
     # More teach the errors in w (house numbers: 14.1 instead of 13.2).
     max_e_steps: int = 600
     # Too few leave w unlearned, more take time (house numbers: 13.7 with two in 1185 s, 12.8 with five in 1359 s).
