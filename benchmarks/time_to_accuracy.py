@@ -8,6 +8,7 @@ compiles UMAP and EVoC in a run on a few samples before. Of GAN-EM, the seconds 
 """
 
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -59,12 +60,14 @@ def main():
             warm_up(*one)
         print(json.dumps(run(*one)))
         return
+    # BLAS libraries have threads of their own, whose waiting would count as CPU seconds.
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(arguments.threads))
     for data in () if arguments.table else arguments.data:
         for seed in arguments.seeds:
             for method in arguments.methods:
                 own = ["--data", data, "--methods", method, "--first-seed", seed, "--seeds", 1, "--threads", arguments.threads]
                 command = [sys.executable, __file__, "--one", *map(str, own)]
-                done = subprocess.run(command, capture_output=True, text=True)
+                done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **threads})
                 if done.returncode:
                     print(data, method, seed, done.stderr.strip().splitlines()[-1:], flush=True)
                     continue

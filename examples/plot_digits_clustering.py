@@ -26,7 +26,7 @@ from skganem.display import EMHistoryDisplay, GeneratedSamplesDisplay
 
 X, y = load_digits(return_X_y=True)
 
-model = GANEMClustering(n_clusters=10, image_shape=(8, 8), max_iter=5, random_state=0)
+model = GANEMClustering(n_clusters=10, image_shape=(8, 8), random_state=0)
 rivals = {
     "GAN-EM": model,
     "k-means": KMeans(n_clusters=10, n_init=10, random_state=0),

@@ -19,7 +19,7 @@ from sklearn.neighbors import NearestNeighbors
 from skganem import GANEMClustering, Recipe
 
 digits = load_digits(n_class=5)
-recipe = Recipe().but(min_m_steps=400, max_m_steps=400, max_iter=5, encoder_steps=200)
+recipe = Recipe().but(min_m_steps=800, max_m_steps=800, max_iter=4)
 model = GANEMClustering(n_clusters=5, recipe=recipe, random_state=0).fit(digits.images)
 
 # %%

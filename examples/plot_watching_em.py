@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import make_circles, make_moons
 
-from skganem import GANEMClustering, clustering_error
+from skganem import GANEMClustering, Recipe, clustering_error
 from skganem.display import EMHistoryDisplay
 
 ring = make_circles(800, noise=0.04, factor=0.35, random_state=0)
@@ -50,7 +50,8 @@ class Snapshots:
 
 
 snapshots = Snapshots()
-model = GANEMClustering(n_clusters=3, max_iter=20, tol=0, random_state=0).set_callbacks(snapshots).fit(X)
+recipe = Recipe().but(n_warmup_iter=0, min_m_steps=100, max_m_steps=100)
+model = GANEMClustering(n_clusters=3, recipe=recipe, max_iter=10, tol=0, random_state=0).set_callbacks(snapshots).fit(X)
 print(f"error {clustering_error(y, model.labels_):.1%} after {model.n_iter_} iterations")
 
 # %%

@@ -204,6 +204,13 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
 
     def _sample(self, n_samples, y, classes, random_state):
         """Generate samples of the given classes, or of classes drawn by their weights."""
+        if np.isnan(self.history_["loss_g"]).all():
+            warnings.warn(
+                "The generator is not trained, and its samples are noise: training ended before its first M-step, or the "
+                "recipe has generated_weight=0.",
+                UserWarning,
+                stacklevel=3,
+            )
         random_state = check_random_state(self.random_state if random_state is None else random_state)
         n_samples = check_scalar(n_samples, "n_samples", Integral, min_val=1)
         if y is None:

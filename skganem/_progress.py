@@ -77,5 +77,5 @@ class FitProgress(Progress):
         task = context.subcontext(name, max_subtasks=max_subtasks)
         return task.call_on_fit_task_begin(estimator=self.estimator, **self.callback_data)
 
-    def _end(self, task, attributes=dict):
+    def _end(self, task, attributes=None):
         return task.call_on_fit_task_end(estimator=self.estimator, **self.callback_data, reconstruction_attributes=attributes)

@@ -56,25 +56,25 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
     augmentation : "auto", callable or None, default="auto"
         The small changes under which a sample keeps its cluster. "auto" leaves them to the recipe: that of the default one
         slightly rotates, shears, stretches, shifts and bends images, changes tint and contrast of those with 3 channels, and
-        moves rows towards their nearest neighbors, unless known labels show that they are of other classes; while
-        features are learned, one encoder sees gray images with 0.37 to 2.7 times their contrast, too. "paper" and
+        moves rows towards their nearest neighbors, unless known labels show that they are of other classes; half of
+        the views from which features are learned have gray images at 0.37 to 2.7 times their contrast. "paper" and
         "released" have none. An :class:`~skganem.ImageWarp` changes images by other amounts; a callable
         ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they are; no features of images are then
         learned, and they cluster by their pixels.
     max_iter : int, default=None
-        EM iterations at most. None takes the recipe's (10 in the default one, whose learning rates fall to nearly 0 over
-        them: 5 are not the first half of 10).
+        EM iterations at most. None takes the recipe's (7 in the default one, whose learning rates fall to nearly 0 over them: 4
+        are not the first half of 7).
     tol : float, default=None
-        Training ends when at most this share of the labels changes in two iterations in a row, and no cluster is empty. The
-        warm-up of the generator does not count: with the default recipe it takes 4 iterations, so that the 6th is the first
-        that can be the last. None takes the recipe's (1e-3 in the default one); 0 never ends early.
+        The labels have converged when at most this share of them changes in two iterations in a row, and no cluster is empty.
+        Training then ends, after one iteration that trains the generator. None takes the recipe's (1e-3 in the default one);
+        0 never ends early.
     n_init : int, default=1
         Number of restarts, each of which takes as long as a fit. The one with the highest `criterion_` is kept: its clusters
         are even, certain and stable. In our runs, these were often the ones with fewer errors, where classes are about even;
         whether clusters are the classes, the criterion cannot see.
     n_jobs : int, default=None
         Restarts that joblib makes side by side, each with its share of the threads; -1 takes all processors. None makes one
-        after the other, unless a ``joblib.parallel_config`` says otherwise. Callbacks hear of each restart when all are made.
+        after the other. Callbacks hear of each restart when all are made.
     batch_size : int, default=None
         Samples in a batch of the M-step. None takes the recipe's (64 in the default one).
     width : int, default=None

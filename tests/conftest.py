@@ -10,7 +10,7 @@ from skganem.core.data.dataset import ArrayDataset, Scaler
 from skganem.core.em.state import EMState
 from skganem.core.fit import FitSpec, fit
 from skganem.core.graph.affinity import jaccard_affinity
-from skganem.core.graph.knn import NeighborGraph, k_nearest
+from skganem.core.graph.knn import NeighborGraph, find_neighbors, k_nearest
 from skganem.core.networks.architectures import DEFAULT_NETWORKS
 from skganem.core.networks.mixture import MixtureModel, NetworkSpec
 
@@ -62,8 +62,25 @@ def affinity_of(X, n_neighbors):
 def graph_of(X, size=10_000, n_neighbors=10, n_clusters=3):
     """Return the neighbor graph of rows X."""
     dataset = dataset_of(np.asarray(X, dtype=np.float32))
-    embed = small_model(dataset.shape, n_clusters).embed
-    return NeighborGraph(dataset, embed, n_clusters, n_neighbors, size, torch.Generator().manual_seed(0))
+    return neighbor_graph_of(dataset, small_model(dataset.shape, n_clusters).embed, n_clusters, n_neighbors, size)
+
+
+def neighbor_graph_of(dataset, embed, n_clusters, n_neighbors, size, hybrid=False):
+    """Return the neighbor graph of a data set."""
+    lists = find_neighbors(dataset, embed, n_neighbors, size, torch.Generator().manual_seed(0), hybrid=hybrid)
+    return NeighborGraph(lists, n_clusters, n_neighbors, len(dataset.shape) == 3, 0)
+
+
+def count_calls(monkeypatch, module, *names):
+    """Have some functions of a module noted in a list, by their names, whenever they are called; return the list."""
+    calls = []
+
+    def noting(name, original):
+        return lambda *args, **settings: calls.append(name) or original(*args, **settings)
+
+    for name in names:
+        monkeypatch.setattr(module, name, noting(name, getattr(module, name)))
+    return calls
 
 
 def state_of(X, n_clusters=3, shape=None, **changes):
@@ -82,6 +99,13 @@ def fit_core(X, n_clusters=3, shape=None, **changes):
 
 def one_hot(y, n_clusters):
     return torch.nn.functional.one_hot(torch.as_tensor(y), n_clusters).float()
+
+
+def everything(model, X):
+    """Return all that a fit has found, apart from how long it took."""
+    history = [values.tobytes() for name, values in model.history_.items() if name != "seconds"]
+    samples = model.sample(5, random_state=0)[0]
+    return model.predict_proba(X).tobytes(), model.weights_.tobytes(), model.criterion_, samples.tobytes(), history
 
 
 def weights(module):

@@ -1,5 +1,6 @@
 """scikit-learn's callbacks see every EM iteration, and can end a fit."""
 
+import joblib
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -7,6 +8,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skganem import GANEMClustering, GANEMSemiSupervisedClassifier, GANEMTransformer
+from skganem.core import fit as core_fit
+from skganem.core.em import loop
 from tests.conftest import fast_recipe
 
 pytest.importorskip("sklearn.callback")
@@ -40,9 +43,71 @@ class Recorder:
 def test_each_iteration_of_each_start_is_a_task(blobs):
     recorder = Recorder()
     GANEMClustering(3, recipe=fast_recipe(), n_init=2, random_state=0).set_callbacks(recorder).fit(blobs[0])
-    iterations = [(when, "EM iteration", i) for i in range(2) for when in ("begin", "end")]
-    starts = [[("begin", "init", i), *iterations, ("end", "init", i)] for i in range(2)]
+    tasks = ["neighbors", "initial labels", "EM iteration", "EM iteration"]
+    parts = [(when, name, i) for i, name in enumerate(tasks) for when in ("begin", "end")]
+    starts = [[("begin", "init", i), *parts, ("end", "init", i)] for i in range(2)]
     assert recorder.seen == ["setup", ("begin", "fit", 0), *starts[0], *starts[1], ("end", "fit", 0), "teardown"]
+
+
+@pytest.mark.parametrize(("n_steps", "n_batches"), [(0, 0), (9, 1), (10, 1), (25, 3)])
+def test_the_encoders_batches_are_tasks_by_tens(digits, n_steps, n_batches):
+    recorder = Recorder()
+    recipe = fast_recipe(encoder_steps=n_steps, max_iter=1)
+    GANEMClustering(3, recipe=recipe, random_state=0).set_callbacks(recorder).fit(digits[0][:80])
+    batches = [(when, "batches", i) for i in range(n_batches) for when in ("begin", "end")]
+    features = [("begin", "features", 0), *batches, ("end", "features", 0)]
+    others = [(when, name, i) for i, name in ((1, "neighbors"), (2, "initial labels")) for when in ("begin", "end")]
+    assert recorder.seen[3:-5] == [*features, *others]
+
+
+def test_tasks_begin_and_end_when_what_they_name_does(digits, monkeypatch):
+    recorder = Recorder()
+
+    def noted(module, name):
+        original = getattr(module, name)
+
+        def function(*args, **settings):
+            recorder.seen.append(name)
+            result = original(*args, **settings)
+            recorder.seen.append(f"{name} done")
+            return result
+
+        monkeypatch.setattr(module, name, function)
+
+    for module, name in ((core_fit, "fit_encoder"), (core_fit, "find_neighbors"), (loop, "m_step"), (loop, "e_step")):
+        noted(module, name)
+    recipe = fast_recipe(tol=0.0)
+    GANEMClustering(3, recipe=recipe, random_state=0).set_callbacks(recorder).fit(digits[0][:80])
+    seen = [entry if isinstance(entry, str) else " ".join(entry[:2]) for entry in recorder.seen]
+    assert seen[2:-2] == [
+        "begin init",
+        "begin features", "fit_encoder", "begin batches", "end batches", "fit_encoder done", "end features",
+        "begin neighbors", "find_neighbors", "find_neighbors done", "end neighbors",
+        "begin initial labels", "end initial labels",
+        "begin EM iteration", "e_step", "e_step done", "end EM iteration",
+        "begin EM iteration", "m_step", "m_step done", "e_step", "e_step done", "end EM iteration",
+        "end init",
+    ]  # fmt: skip
+
+
+def test_what_is_found_in_memory_is_no_task(digits, tmp_path):
+    seen = []
+    for _ in range(2):
+        recorder = Recorder()
+        model = GANEMClustering(3, recipe=fast_recipe(), memory=str(tmp_path), random_state=0)
+        model.set_callbacks(recorder).fit(digits[0][:80])
+        seen.append({entry[1] for entry in recorder.seen if isinstance(entry, tuple)})
+    assert seen[0] - seen[1] == {"features", "batches", "neighbors"}
+    assert seen[1] == {"fit", "init", "initial labels", "EM iteration"}
+
+
+def test_restarts_side_by_side_are_told_when_all_are_made(blobs):
+    recorder = Recorder()
+    model = GANEMClustering(3, recipe=fast_recipe(), n_init=2, n_jobs=2, random_state=0).set_callbacks(recorder)
+    with joblib.parallel_config("threading"):
+        model.fit(blobs[0])
+    starts = [(when, "init", i) for i in range(2) for when in ("begin", "end")]
+    assert recorder.seen == ["setup", ("begin", "fit", 0), *starts, ("end", "fit", 0), "teardown"]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +161,7 @@ def test_callbacks_in_a_pipeline_and_a_clone(blobs):
     recorder = Recorder()
     model = clone(GANEMClustering(3, recipe=fast_recipe(), random_state=0).set_callbacks(recorder))
     make_pipeline(StandardScaler(), model).fit(blobs[0])
-    assert ("end", "EM iteration", 1) in recorder.seen
+    assert ("end", "EM iteration", 3) in recorder.seen
 
 
 @pytest.mark.parametrize("n_known", [30, 90])

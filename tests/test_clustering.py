@@ -1,6 +1,8 @@
 import copy
 import pickle
+import re
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -123,8 +125,31 @@ def test_tol_ends_early(blobs):
     recipe = fast_recipe(max_iter=30, min_e_steps=40)
     stopped = fast(recipe=recipe, tol=1.0).fit(X)
     assert stopped.converged_
-    assert stopped.n_iter_ == 3  # one iteration without the generator, two that count
+    assert stopped.n_iter_ == 2  # one iteration without the generator, and one with it
     assert not fast(recipe=recipe, tol=0, max_iter=4).fit(X).converged_
+
+
+@pytest.mark.parametrize("tol", [1.0, 0.0])
+def test_labels_that_stand_end_the_time_without_the_generator(blobs, tol):
+    recipe = fast_recipe(max_iter=8, n_warmup_iter=5, min_e_steps=40)
+    model = fast(recipe=recipe, tol=tol).fit(blobs[0])
+    trained = np.isfinite(model.history_["loss_g"])
+    np.testing.assert_array_equal(trained, np.isfinite(model.history_["loss_d"]))
+    assert trained.tolist() == ([False] * 2 + [True] if tol else [False] * 5 + [True] * 3)
+    assert model.converged_ == bool(tol)
+    assert np.isfinite(model.history_["loss_e"]).all()
+
+
+def test_samples_of_an_untrained_generator_come_with_a_warning(blobs):
+    model = fast(recipe=fast_recipe(generated_weight=0.0)).fit(blobs[0])
+    assert np.isnan(model.history_["loss_g"]).all()
+    with pytest.warns(UserWarning, match="The generator is not trained") as caught:
+        assert model.sample(3)[0].shape == (3, 4)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_the_only_iteration_trains_the_generator(blobs):
+    assert np.isfinite(fast(max_iter=1, recipe=fast_recipe(n_warmup_iter=5)).fit(blobs[0]).history_["loss_g"]).all()
 
 
 def test_verbose_prints_and_silence_is_silent(blobs, capsys):
@@ -132,6 +157,32 @@ def test_verbose_prints_and_silence_is_silent(blobs, capsys):
     assert capsys.readouterr().out == ""
     fast(verbose=1).fit(blobs[0])
     assert capsys.readouterr().out.count("iteration") == 2
+
+
+@pytest.mark.parametrize("verbose", [0, 1, 2])
+def test_how_far_a_fit_is_is_printed(digits, capsys, verbose):
+    fast(verbose=verbose, recipe=fast_recipe(max_iter=3, tol=0.0)).fit(digits[0][:80])
+    out = capsys.readouterr()
+    assert out.err == ""
+    losses = r"; labels changed [\d.]+%, L_E [\d.]+, L_G (nan|-?[\d.]+), L_D (nan|[\d.]+)" if verbose == 2 else ""
+    texts = [
+        "learning features", "looking for neighbors", "making initial labels", rf"EM iteration 1/3, about \d+ s left{losses}",
+        rf"EM iteration 2/3, about \d+ s left{losses}", rf"EM iteration 3/3{losses}",
+    ] if verbose else []  # fmt: skip
+    lines = out.out.splitlines()
+    assert len(lines) == len(texts)
+    for line, text in zip(lines, texts, strict=True):
+        assert re.fullmatch(rf"\[GANEMClustering\] init 1, \d+\.\d s: {text}", line), line
+
+
+@pytest.mark.parametrize("images", [False, True])
+def test_the_fast_recipe(blobs, digits, images):
+    X, y = (digits[0][digits[1] < 3], digits[1][digits[1] < 3]) if images else blobs
+    model = GANEMClustering(3, recipe="fast", width=8, random_state=0).fit(X)
+    assert model.n_iter_ <= 2
+    assert clustering_error(y, model.predict(X)) < 0.1
+    assert model.sample(3)[0].shape == (3, *X.shape[1:])
+    assert np.isfinite(model.history_["loss_g"][-1])
 
 
 # Equivalent inputs
@@ -293,6 +344,7 @@ def test_clone_and_params(blobs):
 
 def test_recipes_by_name(blobs):
     assert GANEMClustering(recipe="paper")._resolve_recipe() == Recipe.paper()
+    assert GANEMClustering(recipe="fast")._resolve_recipe() == Recipe.fast() != Recipe()
     assert GANEMClustering(recipe="released")._resolve_recipe() == Recipe.released()
     own = GANEMClustering(recipe="paper", max_iter=3, tol=0.1, batch_size=7, width=5, init="random", augmentation=None)
     changed = Recipe.paper().but(max_iter=3, tol=0.1, batch_size=7, width=5, init="random")
@@ -302,8 +354,6 @@ def test_recipes_by_name(blobs):
 
 
 def test_divergence_warns_and_keeps_the_last_sound_model(blobs):
-    from functools import partial
-
     calls = []
 
     def loss(logits, c, calls):
@@ -385,7 +435,7 @@ def test_interrupt_keeps_the_last_iteration(blobs, monkeypatch):
 
     monkeypatch.setattr(loop, "m_step", press)
     # The learning rates' schedule ends with max_iter; a fixed factor makes both runs alike.
-    recipe = fast_recipe(lr_decay=1.0)
+    recipe = fast_recipe(lr_decay=1.0, tol=0.0)
     with pytest.warns(UserWarning, match="interrupted; the model is that of EM iteration 2"):
         model = fast(recipe=recipe, max_iter=5).fit(X)
     monkeypatch.undo()
@@ -406,7 +456,7 @@ def test_weights_are_those_of_the_model_that_is_kept(blobs, monkeypatch):
         raise DivergenceError
 
     monkeypatch.setattr(loop, "m_step", diverge)
-    model = fast(3, init=w).fit(X)
+    model = fast(3, init=w, recipe=fast_recipe(n_warmup_iter=0)).fit(X)
     np.testing.assert_allclose(model.weights_, model.predict_proba(X).mean(axis=0), atol=1e-5)
     assert np.abs(model.weights_ - w[0]).max() > 0.1
     assert model.history_["phi"].shape == (0, 3)
@@ -440,7 +490,7 @@ def test_samples_stay_in_the_range_of_the_dtype(dtype, monkeypatch):
 
 def test_interrupt_before_the_first_iteration_ended(blobs, monkeypatch):
     X, _ = blobs
-    model = fast().fit(X)
+    model = fast(recipe=fast_recipe(n_warmup_iter=0)).fit(X)
     before = model.labels_
 
     def press(state, w):
@@ -479,6 +529,7 @@ def test_interrupt_after_a_divergence_keeps_no_untrained_model(blobs, monkeypatc
 
 def test_interrupt_of_a_later_start_keeps_the_earlier_ones(blobs, monkeypatch):
     X, _ = blobs
+    fast = partial(GANEMClustering, 3, recipe=fast_recipe(n_warmup_iter=0, tol=0.0))
     first, steps = fast(random_state=0).fit(X), loop.m_step
 
     def press(state, w):
@@ -503,7 +554,7 @@ def test_that_training_diverged_is_told_though_a_later_start_was_interrupted(blo
 
     monkeypatch.setattr(loop, "m_step", fail)
     with pytest.warns(ConvergenceWarning, match="diverged in EM iteration 1; the model is not trained"):
-        fast(n_init=2).fit(blobs[0])
+        fast(n_init=2, recipe=fast_recipe(n_warmup_iter=0)).fit(blobs[0])
 
 
 def test_fits_in_threads_leave_the_global_stream_alone(blobs):
@@ -567,6 +618,6 @@ def test_one_cluster_has_all_samples_and_needs_no_partition(blobs, digits, image
     np.testing.assert_array_equal(model.predict_proba(X), 1)
 
 
-def test_encoders_that_diverge_are_refused(digits):
+def test_an_encoder_that_diverges_is_refused(digits):
     with pytest.raises(ValueError, match="Learning features from the images diverged"):
         fast(10, recipe=fast_recipe(encoder_learning_rate=1e38)).fit(digits[0])

@@ -18,10 +18,11 @@ from sklearn.datasets import make_blobs
 from torch import nn
 
 from skganem import GANEMClustering, GANEMSemiSupervisedClassifier, GANEMTransformer, Networks, load, save
+from skganem.core import fit as core_fit
 from skganem.core.em import loop
 from skganem.core.networks.architectures import generator
 from skganem.core.runtime import serialization
-from tests.conftest import fast_recipe
+from tests.conftest import count_calls, everything, fast_recipe
 
 safetensors_numpy = pytest.importorskip("safetensors.numpy")
 
@@ -222,13 +223,6 @@ def test_skops_keeps_a_model(fitted, tmp_path):
 # Checkpoints
 
 
-def everything(model, X):
-    """Return all that a fit has found, apart from how long it took."""
-    history = [values.tobytes() for name, values in model.history_.items() if name != "seconds"]
-    samples = model.sample(5, random_state=0)[0]
-    return model.predict_proba(X).tobytes(), model.weights_.tobytes(), model.criterion_, samples.tobytes(), history
-
-
 def noisy_features(shape, width):
     """Draw from torch's global stream in training."""
     return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), 8), nn.Dropout(0.2), nn.LeakyReLU())
@@ -330,6 +324,15 @@ def test_an_initial_w_that_is_drawn_anew_does_not_make_another_fit(tmp_path, blo
         make(lambda X, n_clusters, random_state: np.eye(n_clusters)[np.arange(len(X)) % n_clusters]).fit(X)
 
 
+def test_a_finished_fit_may_be_read_with_a_memory_or_other_jobs(tmp_path, blobs, monkeypatch):
+    """Neither changes the result."""
+    make = lambda **own: GANEMClustering(3, recipe=fast_recipe(), random_state=0, checkpoint_dir=tmp_path / "fit", **own)  # noqa: E731
+    first = make().fit(blobs[0])
+    monkeypatch.setattr(loop, "e_step", None)
+    for own in ({"memory": str(tmp_path / "memory")}, {"n_jobs": 2}, {"verbose": 2}):
+        assert everything(make(**own).fit(blobs[0]), blobs[0]) == everything(first, blobs[0])
+
+
 @pytest.mark.parametrize("change", ["data", "recipe", "seed", "n_clusters"])
 def test_checkpoints_of_another_fit_are_refused(tmp_path, blobs, change):
     X, _ = blobs
@@ -358,7 +361,78 @@ def test_checkpoints_are_kept_every_few_iterations(tmp_path, blobs, monkeypatch)
     monkeypatch.setattr(serialization, "write", lambda path, kind, value: written.append(kind) or original(path, kind, value))
     recipe = fast_recipe(max_iter=5, tol=0.0)
     GANEMClustering(3, recipe=recipe, random_state=0, checkpoint_dir=tmp_path, checkpoint_every=3).fit(blobs[0])
-    assert written == ["fit", "checkpoint", "checkpoint", "checkpoint"]  # begun, 0, 3, 5
+    assert written == ["fit", "neighbors", "checkpoint", "checkpoint", "checkpoint"]  # begun, found, 0, 3, 5
+
+
+LEARNED = ("fit_encoder", "find_neighbors")
+
+
+@pytest.mark.parametrize("error", [Killed, RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize(
+    ("kind", "stage", "anew"),
+    [
+        ("images", "fit_encoder", ["fit_encoder", "find_neighbors"]),
+        ("images", "find_neighbors", ["find_neighbors"]),
+        ("images", "graph_is_informative", []),
+        ("rows", "find_neighbors", ["find_neighbors"]),
+        ("rows", "graph_is_informative", []),
+    ],
+)
+def test_what_comes_before_the_first_iteration_is_not_done_again(tmp_path, digits, kind, stage, anew, error, monkeypatch):
+    """Ctrl-C among others, which then ends the fit: there is no model yet."""
+    X = digits[0][:80] if kind == "images" else make_blobs(80, centers=3, n_features=4, random_state=0)[0]
+    make = lambda **own: GANEMClustering(3, recipe=fast_recipe(), random_state=0, **own)  # noqa: E731
+    expected = everything(make().fit(X), X)
+    with monkeypatch.context() as patch:
+        patch.setattr(core_fit, stage, lambda *args, **settings: (_ for _ in ()).throw(error))
+        with pytest.raises(error):
+            make(checkpoint_dir=tmp_path).fit(X)
+    calls = count_calls(monkeypatch, core_fit, *LEARNED)
+    assert everything(make(checkpoint_dir=tmp_path).fit(X), X) == expected
+    assert calls == anew
+    names = ["encoder", "neighbors"] if kind == "images" else ["neighbors"]
+    assert [path.name for path in sorted(tmp_path.glob("init_1_*"))] == [f"init_1_{name}.safetensors" for name in names]
+
+
+def test_each_start_keeps_its_own_features(tmp_path, digits, monkeypatch):
+    X = digits[0][:80]
+    make = lambda **own: GANEMClustering(3, recipe=fast_recipe(), n_init=2, random_state=0, **own)  # noqa: E731
+    expected = everything(make().fit(X), X)
+    with monkeypatch.context() as patch:
+        dies_in(patch, core_fit, "graph_is_informative", 2)
+        with pytest.raises(Killed):
+            make(checkpoint_dir=tmp_path).fit(X)
+    calls = count_calls(monkeypatch, core_fit, *LEARNED)
+    assert everything(make(checkpoint_dir=tmp_path).fit(X), X) == expected
+    assert calls == []
+
+
+@pytest.mark.parametrize("name", ["encoder", "neighbors"])
+def test_a_damaged_file_of_features_is_refused(tmp_path, digits, name, monkeypatch):
+    X = digits[0][:80]
+    make = lambda: GANEMClustering(3, recipe=fast_recipe(), random_state=0, checkpoint_dir=tmp_path)  # noqa: E731
+    with monkeypatch.context() as patch:
+        dies_in(patch, core_fit, "graph_is_informative", 1)
+        with pytest.raises(Killed):
+            make().fit(X)
+    path = tmp_path / f"init_1_{name}.safetensors"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(ValueError, match=f"init_1_{name}.safetensors is damaged"):
+        make().fit(X)
+
+
+def test_features_are_kept_in_the_memory_and_beside_the_checkpoint(tmp_path, digits, monkeypatch):
+    X = digits[0][:80]
+    make = lambda **own: GANEMClustering(3, recipe=fast_recipe(), random_state=0, **own)  # noqa: E731
+    both = {"memory": str(tmp_path / "memory"), "checkpoint_dir": tmp_path / "fit"}
+    with monkeypatch.context() as patch:
+        dies_in(patch, core_fit, "graph_is_informative", 1)
+        with pytest.raises(Killed):
+            make(**both).fit(X)
+    expected, calls = everything(make().fit(X), X), count_calls(monkeypatch, core_fit, *LEARNED)
+    assert everything(make(**both).fit(X), X) == expected
+    assert everything(make(memory=both["memory"]).fit(X), X) == expected
+    assert calls == []
 
 
 # warm_start
@@ -403,6 +477,18 @@ def test_warm_start_keeps_labels_known(blobs):
 
 
 # Files
+
+
+def test_a_memory_is_saved_by_its_folder(tmp_path, blobs):
+    X, _ = blobs
+    model = GANEMClustering(3, recipe=fast_recipe(), memory=str(tmp_path / "memory"), n_jobs=2, random_state=0).fit(X)
+    save(model, tmp_path / "model")
+    assert load(tmp_path / "model").memory == str(tmp_path / "memory")
+    assert load(tmp_path / "model").n_jobs == 2
+    with pytest.warns(UserWarning, match="load is to be given: memory"):
+        save(model.set_params(memory=joblib.Memory(tmp_path / "memory", verbose=0)), tmp_path / "model")
+    with pytest.warns(UserWarning, match="memory"):
+        np.testing.assert_array_equal(load(tmp_path / "model").predict(X), model.predict(X))
 
 
 def test_others_may_read_a_file_as_any_other(fitted, tmp_path):

@@ -11,6 +11,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import make_blobs, make_moons
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import silhouette_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
@@ -53,7 +54,7 @@ def test_score_is_bounded_and_defined(blobs):
 def test_score_of_many_samples_is_that_of_an_equally_spaced_subset(blobs, monkeypatch):
     model = GANEMClustering(3, recipe=FAST, random_state=0).fit(blobs[0])
     monkeypatch.setattr("skganem._clustering.MAX_SCORED", 60)
-    assert model.score(blobs[0]) == model.score(blobs[0][np.linspace(0, 149, 60).astype(int)])
+    assert model.score(blobs[0]) == model.score(blobs[0][np.linspace(0, 149, 60).round().astype(int)])
 
 
 def test_score_of_images_uses_features_that_survive_pickling(digits):
@@ -61,6 +62,19 @@ def test_score_of_images_uses_features_that_survive_pickling(digits):
     model = GANEMClustering(4, recipe=FAST, random_state=0).fit(X)
     assert clone(model).fit(X).score(X) == model.score(X)
     assert pickle.loads(pickle.dumps(model)).score(X) == model.score(X)
+
+
+def test_score_of_images_is_the_silhouette_of_their_features(digits, monkeypatch):
+    X, _ = digits
+    model = GANEMClustering(4, recipe=FAST, random_state=0).fit(X)
+    features = model._model.embed(model._dataset(X)).numpy()
+    assert model.score(X) == pytest.approx(silhouette_score(features, model.predict(X)))
+    calls = []
+    monkeypatch.setattr("skganem._clustering.diffusion_embedding", lambda points: calls.append(len(points)) or points.numpy())
+    model.score(X)
+    assert calls == []
+    GANEMClustering(4, recipe=FAST, augmentation=None, random_state=0).fit(X).score(X)  # images without learned features
+    assert calls == [300]
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])

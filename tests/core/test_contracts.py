@@ -7,14 +7,13 @@ import torch
 from skganem.core.em.m_step import m_step
 from skganem.core.em.state import EMState
 from skganem.core.features.transforms import ImageWarp, NeighborMixup
-from skganem.core.graph.knn import NeighborGraph
 from skganem.core.init.responsibilities import INITIALIZERS, InitSpec
 from skganem.core.losses.gan import DISCRIMINATOR_LOSSES, GENERATOR_LOSSES
 from skganem.core.losses.lipschitz import LIPSCHITZ
 from skganem.core.networks.architectures import NETWORKS
 from skganem.core.networks.mixture import MixtureModel, NetworkSpec
 from skganem.core.recipe import CHOICES
-from tests.conftest import dataset_of, fast_recipe
+from tests.conftest import dataset_of, fast_recipe, neighbor_graph_of
 
 CPU = torch.device("cpu")
 ROWS, GRAY, COLOR = (4,), (1, 10, 12), (3, 16, 16)
@@ -124,7 +123,7 @@ def test_recipes_know_the_lipschitz_terms():
 def initial(name, seed=0, labeled=False):
     X = np.repeat([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]], 20, axis=0) + np.random.default_rng(0).normal(size=(60, 2))
     dataset, generator = dataset_of(X), rng(seed)
-    graph = NeighborGraph(dataset, lambda data: data.get_batch(slice(None)), 3, 6, 100, generator)
+    graph = neighbor_graph_of(dataset, lambda data: data.get_batch(slice(None)), 3, 6, 100)
     known = (torch.tensor([0, 20, 40]), torch.tensor([2, 0, 1])) if labeled else ()
     return INITIALIZERS[name](InitSpec(dataset, 3, graph, 100, seed, generator, *known))
 

@@ -16,7 +16,7 @@ def test_paper_recipe():
     assert paper.optimizer == "rmsprop"
     assert paper.learning_rates == (2e-4, 2e-4, 2e-4)
     assert paper.lr_decay == 0.98
-    assert (paper.m_epochs, paper.batch_size, n_m_steps(paper, 64 * 100)) == (5, 64, 500)
+    assert (paper.m_epochs, paper.batch_size, n_m_steps(paper, 64 * 100, (1, 28, 28))) == (5, 64, 500)
     assert (n_e_steps(paper, 1), n_e_steps(paper, 10**6), paper.e_batch_size) == (1000, 1000, 256)
     assert paper.lipschitz == "clip"
     assert (paper.generator_loss, paper.discriminator_loss) == ("likelihood", "all")
@@ -30,6 +30,18 @@ def test_released_recipe():
     released = Recipe.released()
     assert (released.optimizer, released.learning_rates, released.lipschitz) == ("adam", (6e-4, 2e-4, 6e-5), None)
     assert (released.batch_size, released.e_batch_size, released.init) == (70, 200, "uniform")
+
+
+def test_fast_recipe():
+    """Fewer of what takes time, and nothing else."""
+    fast, default = Recipe.fast(), Recipe()
+    changed = {name for name, value in vars(fast).items() if value != getattr(default, name)}
+    assert changed >= {"max_iter", "n_warmup_iter", "max_m_steps", "e_rounds"}
+    assert all(getattr(fast, name) < getattr(default, name) for name in changed)
+
+
+def test_the_default_recipe_penalizes_the_discriminators_gradient():
+    assert (Recipe().lipschitz, Recipe().r1_gamma) == ("r1", 0.3)
 
 
 def test_an_unknown_choice_is_refused_by_name():

@@ -87,7 +87,9 @@ class EMState:
         """Weight of the generated samples in this iteration: the recipe's, but for the warm-up, in which w still changes."""
         # Without real samples, or where neither w nor labels are informative, nothing else would teach the E-net.
         alone = self.recipe.consistency_weight == 0 or not self.has_informative_init
-        warm = alone or self.labels_converged or self.iteration >= self.recipe.n_warmup_iter
+        # The last iteration trains the generator in any case: there is a use for its samples.
+        n_warmup_iter = min(self.recipe.n_warmup_iter, self.recipe.max_iter - 1)
+        warm = alone or self.labels_converged or self.iteration >= n_warmup_iter
         return self.recipe.generated_weight if warm else 0.0
 
     @property

@@ -58,7 +58,7 @@ class ImageWarp:
         Standard deviation of the displacement at the nodes of a 5x5 grid, as a part of half the image.
     contrast : float
         Largest logarithm of the factor by which contrast to the border is multiplied; of images that have not 3 channels, and
-        while features are learned, for one of the two encoders.
+        while features are learned, in half of the views.
     color : float
         Largest change of brightness, and of the logarithm of contrast, of images with 3 channels.
 
@@ -75,7 +75,7 @@ class ImageWarp:
     stretch: float = 0.14
     shift: float = 0.1
     elastic: float = 0.06
-    # Without it, clothes are grouped by brightness; for both encoders, gray tones would be lost.
+    # Without it, clothes are grouped by brightness; in all views, gray tones would be lost.
     contrast: float = 1.0
     # As much as hides a photograph's tint; not tuned.
     color: float = 0.28

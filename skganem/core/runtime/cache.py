@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from types import FunctionType
 from typing import Any, TypeAlias
 
 import joblib
@@ -22,7 +23,10 @@ def remember(memory: joblib.Memory | None, keep: Keep | None, name: str, key: st
         compute = partial(keep, name, key, compute)
     if memory is None or memory.location is None:
         return compute()
-    return memory.cache(_recall, ignore=["compute"])(name, key, compute)
+    # joblib keeps the function's code beside the results, and remembers by the function's object that it wrote it, whatever
+    # the folder. A new object has it looked for in this one.
+    recall = FunctionType(_recall.__code__, globals(), _recall.__name__)
+    return memory.cache(recall, ignore=["compute"])(name, key, compute)
 
 
 def _recall(name: str, key: str, compute: Callable[[], Any]) -> Any:

@@ -68,6 +68,27 @@ def test_the_e_step_of_the_paper_is_equation_5(blobs, recipe, monkeypatch):
         assert torch.equal(weight, torch.ones(len(x)))
 
 
+@pytest.mark.parametrize(("consistency_weight", "sizes"), [(1.0, [15, 30]), (0.0, [30])])
+def test_there_are_half_as_many_generated_samples_as_real_ones_and_a_whole_batch_of_them_alone(
+    blobs, monkeypatch, consistency_weight, sizes
+):
+    seen, e_loss = [], e_step.e_loss
+    monkeypatch.setattr(e_step, "e_loss", lambda state, batches: seen.append(batches) or e_loss(state, batches))
+    changes = {"n_warmup_iter": 0, "e_rounds": 1, "min_e_steps": 3, "e_batch_size": 30}
+    state = state_of(blobs[0], **changes, consistency_weight=consistency_weight)
+    e_step.e_step(state, one_hot(blobs[1], 3))
+    assert [[len(batch.x) for batch in batches] for batches in seen] == [[size] for size in sizes] * 3
+
+
+def test_the_learning_rate_of_the_e_net_falls_with_the_iterations(blobs):
+    state = state_of(blobs[0], max_iter=4, learning_rates=(1e-3, 1e-3, 2e-3), n_warmup_iter=0)
+    rates = []
+    for state.iteration in range(4):
+        e_step.e_step(state, one_hot(blobs[1], 3))
+        rates.append(state.optimizers[2].param_groups[0]["lr"])
+    assert rates == pytest.approx([2e-3 * (0.5 + 0.5 * np.cos(np.pi * i / 4)) for i in range(4)])
+
+
 def test_classes_are_drawn_by_phi():
     phi = torch.tensor([0.5, 0.3, 0.0, 0.2])
     counts = torch.bincount(e_step.classes_by_prior(phi, 1000, torch.Generator().manual_seed(0)), minlength=4)

@@ -1,5 +1,7 @@
 """The EM loop: what its steps change, and how it ends."""
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from skganem.core.em import loop
 from skganem.core.em.e_step import e_step
 from skganem.core.em.m_step import m_step
 from skganem.core.em.state import DivergenceError
-from tests.conftest import dataset_of, fit_core, one_hot, state_of, weights
+from tests.conftest import count_calls, dataset_of, fit_core, one_hot, state_of, weights
 
 
 def test_each_step_trains_its_own_networks_only(blobs):
@@ -25,6 +27,48 @@ def test_each_step_trains_its_own_networks_only(blobs):
     assert torch.equal(after_m[0], after_e[0])
     assert torch.equal(after_m[1], after_e[1])
     assert not torch.equal(after_m[2], after_e[2])
+
+
+def test_nothing_generates_while_w_still_changes(blobs, monkeypatch):
+    calls = count_calls(monkeypatch, loop, "m_step", "e_step")
+    generated = count_calls(monkeypatch, importlib.import_module("skganem.core.em.e_step"), "generated_batch")
+    state = state_of(blobs[0], max_iter=4, n_warmup_iter=2, tol=0.0)
+    before = [weights(network) for network in state.model.networks()[:2]]
+    seen = []
+
+    def note(state, w):
+        seen.append((list(calls), bool(generated), [weights(network) for network in state.model.networks()[:2]]))
+        calls.clear(), generated.clear()
+
+    loop.expectation_maximization(state, one_hot(blobs[1], 3), note)
+    assert [each[:2] for each in seen] == [(["e_step"], False)] * 2 + [(["m_step", "e_step"], True)] * 2
+    for network in (0, 1):
+        assert torch.equal(before[network], seen[0][2][network])
+        assert torch.equal(before[network], seen[1][2][network])
+        assert not torch.equal(before[network], seen[2][2][network])
+    assert np.isnan([[record["loss_g"], record["loss_d"]] for record in state.history[:2]]).all()
+    assert np.isfinite([[record["loss_g"], record["loss_d"]] for record in state.history[2:]]).all()
+
+
+def test_labels_that_stand_end_the_time_without_the_generator(blobs, monkeypatch):
+    """Then follows one iteration with it, which ends the training."""
+    calls = count_calls(monkeypatch, loop, "m_step")
+    state = state_of(blobs[0], max_iter=30, n_warmup_iter=20, tol=0.1, min_e_steps=60)
+    loop.expectation_maximization(state, one_hot(blobs[1], 3))
+    assert state.converged
+    assert calls == ["m_step"]
+    assert state.iteration < 6
+    assert np.isnan([record["loss_g"] for record in state.history]).tolist() == [True] * (state.iteration - 1) + [False]
+
+
+def test_each_iteration_is_told_when_it_begins_and_when_it_ends(blobs):
+    told, state = [], state_of(blobs[0], max_iter=2, tol=0.0)
+
+    def begin(state):
+        told.append(("begin", state.iteration))
+
+    loop.expectation_maximization(state, one_hot(blobs[1], 3), lambda state, w: told.append(("end", state.iteration)), begin)
+    assert told == [("begin", 0), ("end", 1), ("begin", 1), ("end", 2)]
 
 
 def test_phi_is_the_share_of_each_cluster(blobs):
@@ -71,7 +115,7 @@ def test_w_of_labeled_samples_stays_one_hot(blobs):
 
 def test_divergence_keeps_the_last_good_model(blobs):
     X, y = blobs
-    state = state_of(X, max_iter=5)
+    state = state_of(X, max_iter=5, tol=0.0)
     models = []
 
     def poison(state, w):

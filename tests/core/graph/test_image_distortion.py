@@ -1,9 +1,11 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 
-from skganem.core.graph.image_distortion import MAX_SHIFT, as_idm_input, idm_distance, pairwise_idm, resize, sobel_gradients
-from tests.conftest import dataset_of
+from skganem.core.graph.image_distortion import MAX_SHIFT, IDMGradients, idm_distance, pairwise_idm, resize, sobel_gradients
+from tests.conftest import dataset_of, unscaled
 
 
 def by_definition(a, b):
@@ -59,7 +61,7 @@ def test_images_are_compared_at_one_size(shape, seen):
 
 def test_a_distance_does_not_depend_on_the_other_pairs():
     X = np.random.default_rng(0).integers(0, 256, (300, 64)).astype(np.uint8)
-    dataset = dataset_of(X, (1, 8, 8))
+    dataset = IDMGradients(dataset_of(X, (1, 8, 8)))
     i, j = torch.arange(300), torch.arange(300).flip(0)
     together = pairwise_idm(dataset, dataset, i, j)
     assert together.shape == (300,)
@@ -68,11 +70,21 @@ def test_a_distance_does_not_depend_on_the_other_pairs():
     assert pairwise_idm(dataset, dataset, i, i).max() == 0
 
 
-def test_large_images_are_downsampled_once_and_compared_as_before():
-    X = np.random.default_rng(0).integers(256, size=(9, 64 * 70), dtype=np.uint8)
-    dataset = dataset_of(X, (1, 64, 70))
-    i, j = torch.arange(9), torch.arange(9).roll(2)
-    downsampled = as_idm_input(dataset)
-    assert downsampled.get_batch(i).shape == (9, 1, 32, 35)
-    expected = pairwise_idm(dataset, dataset, i, j)
-    torch.testing.assert_close(pairwise_idm(downsampled, downsampled, i, j), expected, rtol=1e-6, atol=0)
+@pytest.mark.parametrize(("shape", "seen"), [((1, 64, 70), (32, 35)), ((3, 8, 10), (24, 30)), ((1, 28, 28), (28, 28))])
+def test_gradients_are_those_of_resized_images_and_are_made_once(shape, seen, monkeypatch):
+    X = np.random.default_rng(0).integers(256, size=(9, math.prod(shape)), dtype=np.uint8)
+    dataset, i, j = dataset_of(X, shape), torch.arange(9), torch.arange(9).roll(2)
+    resized = resize(dataset.get_batch(slice(None)))
+    gradients = IDMGradients(dataset)
+    assert gradients[i].shape == (9, 2 * shape[0], *seen)
+    torch.testing.assert_close(gradients[j], sobel_gradients(resized)[j])
+    monkeypatch.setattr(type(dataset), "get_batch", None)  # each image is in many pairs
+    expected = idm_distance(sobel_gradients(resized[i]), sobel_gradients(resized[j]))
+    torch.testing.assert_close(pairwise_idm(gradients, gradients, i, j), expected, rtol=1e-5, atol=0)
+
+
+def test_pairs_may_be_of_two_data_sets():
+    X = np.random.default_rng(0).uniform(-1, 1, (12, 64))
+    both, first, second = (IDMGradients(unscaled(part, (1, 8, 8))) for part in (X, X[:5], X[5:]))
+    i, j = torch.tensor([0, 4, 4, 2]), torch.tensor([6, 0, 3, 0])
+    torch.testing.assert_close(pairwise_idm(first, second, i, j), pairwise_idm(both, both, i, j + 5))

@@ -8,11 +8,13 @@ from sklearn.datasets import make_blobs
 from sklearn.neighbors import NearestNeighbors
 
 from skganem import clustering_error
+from skganem.core.graph import knn
 from skganem.core.graph.affinity import jaccard_affinity
-from skganem.core.graph.knn import HybridSearch, NeighborGraph, effective_n_neighbors, k_nearest, topk_unique
+from skganem.core.graph.image_distortion import IDMGradients, idm_distance
+from skganem.core.graph.knn import HybridSearch, by_both, effective_n_neighbors, find_neighbors, k_nearest, topk_unique
 from skganem.core.init.label_propagation import label_propagation
 from skganem.core.init.responsibilities import init_from_partition
-from tests.conftest import dataset_of, graph_of, small_model, unscaled
+from tests.conftest import dataset_of, graph_of, neighbor_graph_of, small_model, unscaled
 
 
 def rng():
@@ -84,9 +86,9 @@ def hybrid(X):
 @pytest.mark.parametrize("size", [500, 100])
 def test_neighbors_of_images_are_those_that_a_small_deformation_makes_alike(size):
     X, y = strokes()
-    found = NeighborGraph(*hybrid(X), 2, 6, size, rng(), hybrid=True)
+    found = neighbor_graph_of(*hybrid(X), 2, 6, size, hybrid=True)
     assert found.neighbors.shape == (160, 6)
-    assert (y[found.neighbors.numpy()] == y[:, None]).mean() > 0.97
+    assert (y[found.neighbors.numpy()] == y[:, None]).mean() > 0.96
     assert torch.isin(found.neighbors, found.nodes).all()
     assert (found.neighbors[found.nodes] != found.nodes[:, None]).all()
     by_pixels = k_nearest(torch.from_numpy(X.reshape(160, -1)), 6).numpy()
@@ -96,7 +98,7 @@ def test_neighbors_of_images_are_those_that_a_small_deformation_makes_alike(size
 def test_where_the_graph_is_partitioned_half_of_the_neighbors_are_by_features():
     X, _ = strokes()
     search = HybridSearch(*hybrid(X), 6)
-    both, by_features = search.by_both(3), k_nearest(search.features, 10)
+    both, by_features = by_both(search.within(6), search.by_features, 3), k_nearest(search.features, 8)
     assert both.shape == (160, 6)
     assert torch.equal(both[:, :3], search.within(3))
     for row, near in zip(both.tolist(), by_features.tolist(), strict=True):
@@ -104,9 +106,96 @@ def test_where_the_graph_is_partitioned_half_of_the_neighbors_are_by_features():
         assert row[3:] == [other for other in near if other not in row[:3]][:3]
 
 
+def compared(X, monkeypatch):
+    """Return a search of images X (n, h, w), the distances from the candidates, and the pairs (m, 2) that were compared."""
+    pairs, pairwise_idm = [], knn.pairwise_idm
+
+    def spy(first, second, i, j):
+        pairs.extend(zip(i.tolist(), j.tolist(), strict=True))
+        return pairwise_idm(first, second, i, j)
+
+    monkeypatch.setattr(knn, "pairwise_idm", spy)
+    return HybridSearch(*hybrid(X), 6), pairs
+
+
+def test_each_pair_of_images_is_compared_once_and_is_as_far_from_either_side(monkeypatch):
+    search, pairs = compared(strokes()[0], monkeypatch)
+    assert all(i < j for i, j in pairs)
+    candidates, distances = search._candidates.tolist(), search._distances.tolist()
+    wanted = {(min(i, j), max(i, j)) for i, row in enumerate(candidates) for j in row}
+    assert len(pairs) == len(set(pairs))
+    assert set(pairs) == wanted
+    found = {(i, j): far for i, row in enumerate(candidates) for j, far in zip(row, distances[i], strict=True)}
+    mutual = [(i, j) for i, j in found if i < j and (j, i) in found]
+    assert len(mutual) > 100
+    assert [found[pair] for pair in mutual] == pytest.approx([found[j, i] for i, j in mutual], rel=1e-5)
+
+
+def test_neighbors_of_images_are_those_of_all_comparisons(monkeypatch):
+    """Brute force: all pairs, from the lower number to the higher one, with the weight of the features on the candidates."""
+    X, _ = strokes()
+    search, _ = compared(X, monkeypatch)
+    gradients = IDMGradients(hybrid(X)[0])
+    i, j = torch.triu_indices(160, 160, 1)
+    idm = torch.zeros(160, 160)
+    idm[i, j] = torch.cat([idm_distance(gradients[a], gradients[b]) for a, b in zip(i.split(999), j.split(999), strict=True)])
+    idm, squared = idm + idm.T, torch.cdist(search.features.double(), search.features.double()).square().float()
+    on_candidates = [distance.gather(1, search._candidates) for distance in (idm, squared)]
+    distance = idm + 0.05 * on_candidates[0].mean() / on_candidates[1].mean() * squared
+    torch.testing.assert_close(search._distances, distance.gather(1, search._candidates), rtol=1e-3, atol=1e-3)
+    near = search.within(6)
+    for row, (own, candidates) in enumerate(zip(near.tolist(), search._candidates.tolist(), strict=True)):
+        wanted = sorted(set(candidates), key=lambda other: float(distance[row, other]))[:6]
+        np.testing.assert_allclose(distance[row, own], distance[row, wanted], rtol=1e-3)  # but for ties
+
+
+def test_the_neighbors_of_images_outside_the_graph_are_compared_in_their_own_direction(monkeypatch):
+    X, _ = strokes()
+    search, pairs = compared(X[:100], monkeypatch)
+    pairs.clear()
+    inside, outside = (IDMGradients(hybrid(part)[0]) for part in (X[:100], X[100:]))
+    found = search.query(hybrid(X[100:])[0], 3)
+    i, j = torch.tensor(pairs).T
+    assert (int(i.max()), int(j.max())) == (59, 99)
+    idm = torch.full((60, 100), torch.inf)
+    idm[i, j] = idm_distance(outside[i], inside[j])
+    features = small_model((1, 28, 28), encoder=UninformativeEncoder()).embed(hybrid(X[100:])[0])
+    distance = idm + search._weight * torch.cdist(features.double(), search.features.double()).square().float()
+    np.testing.assert_allclose(distance.gather(1, found), distance.topk(3, largest=False).values, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["rows", "images"])
+@pytest.mark.parametrize("size", [500, 100])
+def test_neighbor_lists_survive_the_way_through_numpy(kind, size):
+    X, _ = strokes()
+    dataset, embed = hybrid(X) if kind == "images" else (dataset_of(X.reshape(160, -1)), small_model((784,)).embed)
+    lists = find_neighbors(dataset, embed, 6, size, rng(), hybrid=kind == "images")
+    arrays = lists.to_numpy()
+    assert all(value is None or isinstance(value, np.ndarray) for value in arrays.values())
+    for value in arrays.values():
+        if value is not None:
+            value.setflags(write=False)  # as in a memory map, which torch would warn of
+    again = type(lists).from_numpy(arrays)
+    for name, value in vars(lists).items():
+        assert value is getattr(again, name) is None or torch.equal(value, getattr(again, name))
+    assert (lists.by_features is None) == (kind == "rows")
+
+
+def test_a_graph_of_other_clusters_is_that_of_the_same_neighbors():
+    X, _ = make_blobs(60, centers=3, random_state=0)
+    graph = graph_of(X, n_neighbors=10, n_clusters=12)
+    for n_clusters in (1, 3, 12, 60):
+        other, fresh = graph.with_clusters(n_clusters), graph_of(X, n_neighbors=10, n_clusters=n_clusters)
+        assert torch.equal(other.neighbors, fresh.neighbors)
+        assert torch.equal(other.node_neighbors, fresh.node_neighbors)
+        np.testing.assert_array_equal(other.affinity.toarray(), fresh.affinity.toarray())
+    assert graph.with_clusters(3).neighbors.shape == (60, 4)
+    assert graph.neighbors.shape == (60, 3)
+
+
 @pytest.mark.parametrize(("n", "n_neighbors"), [(2, 1), (3, 1), (5, 1), (6, 2), (12, 3), (40, 4), (160, 6)])
 def test_few_images_have_fewer_neighbors(n, n_neighbors):
-    found = NeighborGraph(*hybrid(strokes()[0][:n]), 2, 6, 500, rng(), hybrid=True)
+    found = neighbor_graph_of(*hybrid(strokes()[0][:n]), 2, 6, 500, hybrid=True)
     assert found.neighbors.shape == (n, n_neighbors)
     n_others = n_neighbors if n >= 4 else 0  # with fewer than two of a cluster, each is its own neighbor
     assert all(len({i, *row}) == n_others + 1 for i, row in enumerate(found.neighbors.tolist()))
@@ -127,7 +216,7 @@ def test_edges_between_rows_are_reweighted_by_embeddings():
 
 
 def graph_of_copies(X, n_neighbors):
-    return NeighborGraph(dataset_of(X), small_model((2,)).embed, 2, n_neighbors, 5000, rng())
+    return neighbor_graph_of(dataset_of(X), small_model((2,)).embed, 2, n_neighbors, 5000)
 
 
 def test_copies_of_a_sample_do_not_cut_it_off_from_others():

@@ -8,10 +8,9 @@ from sklearn.datasets import make_blobs
 from skganem import clustering_error
 from skganem.core.em.e_step import normalized_confidence
 from skganem.core.graph.affinity import jaccard_affinity
-from skganem.core.graph.knn import NeighborGraph
 from skganem.core.init import responsibilities
 from skganem.core.init.responsibilities import InitSpec, hungarian_matching, init_from_partition
-from tests.conftest import dataset_of, graph_of, small_model, unscaled
+from tests.conftest import dataset_of, graph_of, neighbor_graph_of, small_model, unscaled
 
 
 @pytest.mark.parametrize("size", [10_000, 300])
@@ -70,8 +69,7 @@ class MeanBrightness(torch.nn.Module):
 def image_graph(dataset, n_clusters, encoder, graph_size):
     """Return the neighbor graph of images, hybrid where there is an encoder, and their embedding."""
     embed = small_model(dataset.shape, n_clusters, encoder).embed
-    rng = torch.Generator().manual_seed(0)
-    return NeighborGraph(dataset, embed, n_clusters, 10, graph_size, rng, hybrid=encoder is not None), embed
+    return neighbor_graph_of(dataset, embed, n_clusters, 10, graph_size, hybrid=encoder is not None), embed
 
 
 def test_images_are_partitioned_by_two_graphs_and_the_nodes_features(monkeypatch):
