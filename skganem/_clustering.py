@@ -60,12 +60,15 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         The shape of the images that the rows of a 2-D `X` are. None takes rows for plain features, with a warning if they look
         like flattened images. Images need sides of 8 or more.
     augmentation : "auto", callable or None, default="auto"
-        The small changes under which a sample keeps its cluster. "auto" leaves them to the recipe: that of the default one
-        slightly rotates, shears, stretches, shifts and bends images, changes tint and contrast of those with 3 channels, and
-        moves rows towards their nearest neighbors; half of
-        the views from which features are learned have gray images at 0.37 to 2.7 times their contrast. "paper" and "released" have none. An :class:`~skganem.ImageWarp` changes
-        images by other amounts; a callable ``(x, index, rng) -> x`` changes a batch of tensors. None leaves samples as they
-        are; no features of images are then learned, and they cluster by their pixels.
+        The random transforms under which a sample keeps its cluster:
+
+        - "auto": what the recipe has. The default one slightly rotates, shears, stretches, shifts and bends images. It changes
+          tint and contrast of images with 3 channels. Half of the views from which features are learned have gray images at
+          0.37 to 2.7 times their contrast. Rows move towards a nearest neighbor.
+          "paper" and "released" have none;
+        - an :class:`~skganem.ImageWarp`: changes images by other amounts;
+        - a callable ``(x, index, rng) -> x``: changes a batch of tensors;
+        - None: leaves samples as they are. No features of images are then learned, and they cluster by their pixels.
     max_iter : int, default=None
         EM iterations at most. None takes the recipe's (7 in the default one, whose learning rates fall to nearly 0 over them: 4
         are not the first half of 7).
