@@ -21,7 +21,7 @@ CHANGES = {
     "sharpening": {"sharpening": 2.0},
     "Eq. 18, logarithm of Eq. 1": {"discriminator_loss": "own", "generator_loss": "normalized_likelihood"},
     "D without batch normalization": {"networks": DEFAULT_NETWORKS},
-    "discriminator weighting, generator warm-up": {"discriminator_weighting": True, "n_warmup_iter": 5},
+    "discriminator weighting, generator warm-up": {"discriminator_weighting": True, "n_warmup_iter": 6},
     "EMA of the E-net's weights": {"e_ema_decay": 0.99},
     "R1 penalty": {"lipschitz": "r1"},
 }

@@ -105,6 +105,20 @@ def times(records):
     return rows
 
 
+NUMBERS = ("data", "by", "numbers chosen", "CPU seconds")
+
+
+def numbers(records):
+    """Return a row for each data set and way to choose: the numbers that were chosen, seed by seed."""
+    groups = {}
+    for record in sorted(latest(records, ("data", "method")), key=lambda record: record["seed"]):
+        groups.setdefault((record["data"], record["method"]), []).append(record)
+    return [
+        (*names, ", ".join(str(run["chosen"]) for run in runs), f"{sum(run['cpu_seconds'] for run in runs) / len(runs):.0f}")
+        for names, runs in sorted(groups.items())
+    ]
+
+
 def tables():
     """Return the tables by their files' names."""
     made = {}
@@ -132,6 +146,7 @@ def tables():
     for names, runs in sorted(chosen.items()):
         seconds = sum(run["seconds"] for run in runs.values()) / len(runs)
         rows.append((*names, ", ".join(str(runs[seed]["chosen"]) for seed in sorted(runs)), f"{seconds:.0f}"))
+    made["number_of_clusters"] = list_table(NUMBERS, numbers(read(RESULTS / "number_of_clusters.jsonl")))
     made["choosing_k"] = list_table(("data", "method", "numbers chosen, seed by seed", "seconds"), rows)
     return made
 
