@@ -6,7 +6,6 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.spatial.distance import cdist
 
-from skganem.core.graph.kmeans import kmeans
 from skganem.core.graph.spectral import (
     diffusion_map,
     n_map_dimensions,
@@ -45,9 +44,6 @@ def agglomerative_partition(
     rank : ndarray of shape (n,)
         1 for the node that is nearest to the median of its cluster, falling linearly to almost 0 for the farthest one.
     """
-    if len(points) < 2 * n_clusters:  # too few for edges
-        labels = kmeans(points, n_clusters, seed)[0]
-        return labels, within_cluster_rank(points, labels)
     embedding = diffusion_map(graph, n_map_dimensions(graph, n_clusters), seed)
     # No fewer than there are connected components.
     labels = spectral_clustering(embedding, max(OVERCLUSTERING * n_clusters, embedding.shape[1]), seed, N_INIT)

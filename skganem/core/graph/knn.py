@@ -43,6 +43,9 @@ SAMPLES_PER_NEIGHBOR, MIN_NEIGHBORS = 5, 3
 QUERY_BLOCK, ROW_BLOCK = 1024, 256
 #: Samples outside the graph whose neighbors are sought at once.
 OUTSIDE_BLOCK = 8192
+#: How many times as many as the farther neighbors a sample's copies and nearer neighbors must be for it to have no edges to the
+#: farther ones. Less breaks data of many copies apart; with 4, 40 equal rows far from 300 others were no cluster.
+COPY_DOMINANCE = 2
 
 
 def nearest_neighbors(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -75,27 +78,27 @@ def k_nearest(points: Tensor, k: int) -> Tensor:
 class NeighborLists:
     """The nearest neighbors of all samples, whatever the number of clusters.
 
-    Of equal samples, only the first is a node: with more copies than neighbors, each would have edges to copies alone.
+    Of equal samples, only the first has a list, of samples that differ from it and from each other.
 
     Attributes
     ----------
-    nodes : Tensor of shape (m,)
-        Positions in the data set of the samples that are nodes, ascending.
+    distinct : Tensor of shape (m,)
+        Positions in the data set of the samples that have a list, ascending.
     first_copy : Tensor of shape (n,)
-        The node that each sample is a copy of, as a position in the data set; or the sample itself.
+        The one of these that each sample is a copy of, as a position in the data set; of samples outside the graph, themselves.
     copies : Tensor of shape (m,)
-        How many samples each node stands for.
+        How many samples each of them stands for.
     features : Tensor of shape (m, d)
-        The nodes' coordinates.
+        Their coordinates.
     near : Tensor of shape (m, k)
-        Each node's neighbors, nearest first, as positions in `nodes`; of images with features, by IDM distance.
+        Their neighbors, nearest first, as positions in `distinct`; of images with features, by IDM distance.
     by_features : Tensor of shape (m, k') or None
         Those of images by features alone, where `near` are others.
     of_all : Tensor of shape (n, k)
         Each sample's neighbors, as positions in the data set.
     """
 
-    nodes: Tensor
+    distinct: Tensor
     first_copy: Tensor
     copies: Tensor
     features: Tensor
@@ -143,27 +146,27 @@ def find_neighbors(
     """
     n = len(dataset)
     drawn = subsample(n, graph_size, rng, priority)
-    nodes, first_copy, copies = deduplicate(dataset, drawn)
-    inside = dataset.subset(nodes) if len(nodes) < n else dataset
+    distinct, first_copy, copies = deduplicate(dataset, drawn)
+    inside = dataset.subset(distinct) if len(distinct) < n else dataset
     search = HybridSearch(inside, embed, n_neighbors) if hybrid else FeatureSearch(inside, embed)
     near = search.within(n_neighbors)
-    of_all = nodes[near]
-    if len(nodes) < n:
+    of_all = distinct[near]
+    if len(distinct) < n:
         found, outside = torch.empty(n, near.shape[1], dtype=torch.long), torch.ones(n, dtype=torch.bool)
         outside[drawn] = False
         for part in outside.nonzero().squeeze(1).split(OUTSIDE_BLOCK) if outside.any() else ():
-            found[part] = nodes[search.query(dataset.subset(part), near.shape[1])]
-        found[nodes] = of_all
+            found[part] = distinct[search.query(dataset.subset(part), near.shape[1])]
+        found[distinct] = of_all
         of_all = found[first_copy]
     by_features = search.by_features if isinstance(search, HybridSearch) else None
-    return NeighborLists(nodes, first_copy, copies, search.features.cpu(), near, by_features, of_all)
+    return NeighborLists(distinct, first_copy, copies, search.features.cpu(), near, by_features, of_all)
 
 
 class NeighborGraph:
     """The graph of the nearest neighbors for a number of clusters.
 
-    Where few samples differ, each has fewer neighbors than were found (`effective_n_neighbors`); where it has none, it is its
-    own.
+    Where few samples differ, each has fewer neighbors than were found (`effective_n_neighbors`); where it would have none, its
+    neighbor is its first copy, or itself. Copies are nodes, too: many of them can be a cluster (`neighbors_with_copies`).
 
     Parameters
     ----------
@@ -176,8 +179,10 @@ class NeighborGraph:
 
     Attributes
     ----------
-    nodes, first_copy : Tensor
-        As in `NeighborLists`.
+    nodes : Tensor of shape (m,)
+        Positions in the data set of the samples that are nodes, ascending.
+    n_distinct : int
+        How many of them differ.
     node_neighbors : Tensor of shape (m, k)
         Each node's neighbors, as positions in `nodes`.
     neighbors : Tensor of shape (n, k)
@@ -185,12 +190,26 @@ class NeighborGraph:
     """
 
     def __init__(self, lists: NeighborLists, n_clusters: int, n_neighbors: int, has_images: bool, seed: int) -> None:
-        self.nodes, self.first_copy, self._lists = lists.nodes, lists.first_copy, lists
-        self.has_images, self._seed, self._n_neighbors = has_images, seed, n_neighbors
-        k = effective_n_neighbors(len(self.nodes), n_clusters, n_neighbors)
-        own = torch.arange(len(self.nodes))[:, None]
-        self.node_neighbors = lists.near[:, :k] if k else own
-        self.neighbors = lists.of_all[:, :k] if k else self.first_copy[:, None]
+        self.has_images, self.n_distinct = has_images, len(lists.distinct)
+        self._lists, self._seed, self._n_neighbors = lists, seed, n_neighbors
+        self.nodes = torch.isin(lists.first_copy, lists.distinct).nonzero().squeeze(1)
+        # Which of the distinct samples each node is a copy of.
+        self._which = torch.searchsorted(lists.distinct, lists.first_copy[self.nodes])
+        self._k = effective_n_neighbors(self.n_distinct, n_clusters, n_neighbors)
+        self.node_neighbors = self._among_nodes(lists.near[:, : self._k])
+        if self._k:
+            self.neighbors = lists.of_all[:, : self._k].clone()
+            self.neighbors[self.nodes] = self.nodes[self.node_neighbors]
+        else:
+            self.neighbors = lists.first_copy[:, None]
+
+    def _among_nodes(self, neighbors: Tensor) -> Tensor:
+        """Return the neighbors of all nodes, given those of the distinct samples among each other."""
+        if not self._k:
+            return torch.searchsorted(self.nodes, self._lists.first_copy[self.nodes])[:, None]
+        if len(self.nodes) == self.n_distinct:
+            return neighbors
+        return neighbors_with_copies(neighbors, self._lists.copies, self._which)
 
     def with_clusters(self, n_clusters: int) -> NeighborGraph:
         """Return the graph of the same neighbors for another number of clusters."""
@@ -213,24 +232,62 @@ class NeighborGraph:
         by_features = self._lists.by_features
         if by_features is None:
             return [self.affinity]
-        k = self.node_neighbors.shape[1]
-        neighbors = by_features[:, :k], by_both(self._lists.near, by_features, k // 2)
-        return [jaccard_affinity(found.numpy()) for found in neighbors]
+        neighbors = by_features[:, : self._k], by_both(self._lists.near, by_features, self._k // 2)
+        return [jaccard_affinity(self._among_nodes(found).numpy()) for found in neighbors]
 
     @property
     def node_features(self) -> np.ndarray:
         """The coordinates (m, d) of the nodes, float64."""
-        return self._lists.features.double().numpy()
+        return self._lists.features[self._which].double().numpy()
 
     def extend(self, node_w: Tensor) -> Tensor:
         """Extend w from the nodes (m, K) to all samples (n, K): the mean over neighbors and, of nodes, their copies."""
+        own = torch.zeros(self.n_distinct, node_w.shape[1]).index_add_(0, self._which, node_w) / self._lists.copies[:, None]
         w = torch.zeros(len(self.neighbors), node_w.shape[1])
-        w[self.nodes] = node_w
+        w[self.nodes] = own[self._which]
         total = w.clone()
-        total[self.nodes] *= self._lists.copies[:, None]
+        total[self.nodes] *= self._lists.copies[self._which, None]
         for column in self.neighbors.T:  # one neighbor at a time: all at once would be n_neighbors times as large
             total += w[column]
-        return (total / total.sum(dim=1, keepdim=True).clamp_(min=1e-12))[self.first_copy]
+        return (total / total.sum(dim=1, keepdim=True).clamp_(min=1e-12))[self._lists.first_copy]
+
+
+def neighbors_with_copies(neighbors: Tensor, copies: Tensor, which: Tensor) -> Tensor:
+    """Return the neighbors of all samples, copies included.
+
+    Many copies far from all else are a group; few copies, or copies amid others, are as one sample. To tell, a list is cut
+    where the sample and its nearer neighbors, with all copies, are more than the list has places, and `COPY_DOMINANCE` times
+    as many as the farther ones. Copies of the sample, then those of its neighbors, take the places that become free.
+
+    Parameters
+    ----------
+    neighbors : Tensor of shape (m, k)
+        Those of the distinct samples among each other, nearest first.
+    copies : Tensor of shape (m,)
+        How many of each there are.
+    which : Tensor of shape (n,)
+        Which of the distinct samples each sample is.
+
+    Returns
+    -------
+    Tensor of shape (n, k)
+        No sample is its own neighbor.
+    """
+    k = neighbors.shape[1]
+    start = copies.cumsum(0) - copies  # in the order of `which`, where the copies of a sample follow each other
+    mass = torch.cat([copies[:, None], copies[neighbors]], dim=1).cumsum(dim=1)
+    dominates = (mass > k) & (mass >= COPY_DOMINANCE * (mass[:, -1:] - mass))
+    n_kept = dominates.int().argmax(dim=1)  # the last place dominates in any case
+    lists = torch.cat([start[neighbors], start[:, None]], dim=1)
+    for i in (mass[:, -1] > k + 1).nonzero().squeeze(1).tolist():
+        kept = neighbors[i, : n_kept[i]]
+        further = [torch.arange(int(start[j]) + (j != i), int(start[j] + copies[j]))[: k + 1] for j in [i, *kept.tolist()]]
+        lists[i] = torch.cat([start[kept], *further])[: k + 1]
+    order = which.argsort(stable=True)
+    found = order[lists[which]]
+    own = found == torch.arange(len(which))[:, None]
+    own[:, -1] |= ~own.any(dim=1)
+    return found[~own].view(len(which), k)
 
 
 def by_both(near: Tensor, by_features: Tensor, k: int) -> Tensor:

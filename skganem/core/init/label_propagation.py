@@ -44,9 +44,8 @@ def label_propagation(
     degree = np.maximum(adjacency.sum(axis=1), 1e-12)
     scale = sp.diags_array(degree**-0.5)
     system = sp.eye_array(len(degree)) - ALPHA * (scale @ adjacency @ scale)
-    first_copy = graph.first_copy[labeled_index]
-    inside = torch.isin(first_copy, graph.nodes)
-    position = torch.searchsorted(graph.nodes, first_copy[inside]).numpy()
+    inside = torch.isin(labeled_index, graph.nodes)
+    position = torch.searchsorted(graph.nodes, labeled_index[inside]).numpy()
     classes, shares = labels[inside].numpy(), np.ones(len(position)) if weights is None else weights[inside].numpy()
     mass = np.zeros((len(degree), n_clusters))
     np.add.at(mass, (position, classes), shares / np.bincount(classes, shares, minlength=n_clusters)[classes])

@@ -22,6 +22,7 @@ from skganem.core.graph.agglomeration import agglomerative_partition
 from skganem.core.graph.kmeans import kmeans
 from skganem.core.graph.knn import NeighborGraph, nearest_neighbors, subsample
 from skganem.core.graph.partition import optimize_partition
+from skganem.core.graph.spectral import within_cluster_rank
 from skganem.core.init.label_propagation import label_propagation
 
 #: Samples that are assigned to the nearest center at once, and read at full size at once.
@@ -105,7 +106,10 @@ def init_from_partition(graph: NeighborGraph, n_clusters: int, seed: int) -> Ten
     label where it has edges to nothing else.
     """
     affinities, features = graph.partition_affinities, graph.node_features
-    if graph.is_hybrid and len(features) >= 2 * n_clusters:
+    if graph.n_distinct < 2 * n_clusters:  # too few for edges
+        by_kmeans = kmeans(features, n_clusters, seed)[0]
+        found = by_kmeans, within_cluster_rank(features, by_kmeans)
+    elif graph.is_hybrid:
         found = optimize_partition(affinities, n_clusters, seed, features)
     else:
         found = agglomerative_partition(affinities[0], n_clusters, seed, features)

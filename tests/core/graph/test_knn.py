@@ -11,7 +11,15 @@ from skganem import clustering_error
 from skganem.core.graph import knn
 from skganem.core.graph.affinity import jaccard_affinity
 from skganem.core.graph.image_distortion import IDMGradients, idm_distance
-from skganem.core.graph.knn import HybridSearch, by_both, effective_n_neighbors, find_neighbors, k_nearest, topk_unique
+from skganem.core.graph.knn import (
+    HybridSearch,
+    by_both,
+    effective_n_neighbors,
+    find_neighbors,
+    k_nearest,
+    neighbors_with_copies,
+    topk_unique,
+)
 from skganem.core.init.label_propagation import label_propagation
 from skganem.core.init.responsibilities import init_from_partition
 from tests.conftest import dataset_of, graph_of, neighbor_graph_of, small_model, unscaled
@@ -224,27 +232,53 @@ def test_copies_of_a_sample_do_not_cut_it_off_from_others():
     generator = np.random.default_rng(0)
     X = np.round(generator.normal(0, 1, (2000, 2)) + np.repeat([[0, 0], [10, 0]], 1000, axis=0))
     found = graph_of_copies(X, 15)
-    rows = X[found.nodes.numpy()]
-    assert len(np.unique(rows, axis=0)) == len(rows) == len(np.unique(X, axis=0)) < 100
-    assert (X[found.first_copy.numpy()] == X).all()
+    assert found.nodes.tolist() == list(range(2000))
+    assert found.n_distinct == len(np.unique(X, axis=0)) < 100
+    assert (found.neighbors != torch.arange(2000)[:, None]).all()
     assert connected_components(found.affinity)[0] == 2
-    assert not (X[found.neighbors.numpy()] == X[:, None]).all(axis=2).any()
     w = init_from_partition(found, 2, seed=0)
     assert clustering_error(np.repeat([0, 1], 1000), w.argmax(1).numpy()) == 0
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 3, 5, 10, 20])
+@pytest.mark.parametrize("n_copies", [1, 3])
+def test_copies_that_lie_apart_are_a_cluster(n_rows, n_copies):
+    """A third of the samples are a few rows with many copies each, far from all others, which are repeated or not."""
+    rng = np.random.default_rng(n_rows)
+    X = np.vstack(
+        [rng.normal(size=(200, 2)).repeat(n_copies, axis=0), rng.normal(30, 1, (n_rows, 2)).repeat(100 // n_rows, axis=0)]
+    )
+    y = X[:, 0] > 15
+    w = init_from_partition(graph_of_copies(X, 15), 2, seed=0)
+    assert clustering_error(y, w.argmax(1).numpy()) == 0
+
+
+def test_copies_amid_others_are_no_cluster():
+    """One sample of a group has 30 copies: the two groups are the clusters, not the copies."""
+    X, y = make_blobs([200, 200], centers=[[0, 0], [6, 0]], random_state=0)
+    X, y = np.vstack([X, X[:1].repeat(30, axis=0)]), np.r_[y, y[:1].repeat(30)]
+    w = init_from_partition(graph_of_copies(X, 15), 2, seed=0)
+    assert clustering_error(y, w.argmax(1).numpy()) < 0.02
+
+
+def test_neighbors_of_copies():
+    """Three copies of the first sample, and two of the last."""
+    which = torch.tensor([0, 1, 2, 3, 0, 0, 3])  # of four distinct samples
+    neighbors = torch.tensor([[1, 2, 3], [0, 2, 3], [1, 3, 0], [2, 1, 0]])
+    found = neighbors_with_copies(neighbors, torch.tensor([3, 1, 1, 2]), which)
+    assert found.tolist() == [[1, 2, 4], [0, 2, 4], [1, 3, 0], [2, 1, 0], [1, 2, 0], [1, 2, 0], [2, 1, 0]]
 
 
 def test_few_distinct_rows_keep_their_labels():
     """Each of the seven rows is the others' neighbor, but there are many of each."""
     X = np.repeat([[0.0, 0], [-0.0, 5], [5, 0], [5, 5], [9, 0], [9, 5], [0, 9]], 30, axis=0)
     found = graph_of_copies(X, 5)
-    assert found.nodes.tolist() == list(range(0, 210, 30))
-    w = found.extend(torch.eye(7))
+    w = found.extend(torch.eye(7).repeat_interleave(30, dim=0))
     assert w.argmax(1).tolist() == np.repeat(range(7), 30).tolist()
     assert w.amax(1).min() > 0.8
-    of_copies = label_propagation(found, torch.tensor([4, 3, 40, 70]), torch.tensor([0, 0, 0, 1]), 2)
-    weights = torch.tensor([2.0, 1.0, 1.0])
-    of_first_copies = label_propagation(found, torch.tensor([0, 30, 60]), torch.tensor([0, 0, 1]), 2, weights)
-    torch.testing.assert_close(of_copies, of_first_copies)
+    w = label_propagation(found, torch.tensor([4, 3, 40, 70]), torch.tensor([0, 0, 0, 1]), 2)
+    assert w.view(7, 30, 2).std(dim=1).max() == 0
+    assert w.argmax(1).view(7, 30)[:3, 0].tolist() == [0, 0, 1]
 
 
 def test_fewer_distinct_rows_than_neighbors_are_components_of_their_own():
