@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 
 from skganem._callbacks import CallbackSupportMixin
 from skganem._progress import PHASES, FitProgress
-from skganem._validation import as_rows, network_shape
+from skganem._validation import as_rows, network_shape, warn_about_other_scale, warn_about_wild_values
 from skganem.core.data.dataset import ArrayDataset, Scaler
 from skganem.core.data.shapes import is_image
 from skganem.core.em.checkpoint import Checkpoint
@@ -41,7 +41,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
 
     _parameter_constraints: dict = {
         "recipe": [StrOptions(set(RECIPES)), Recipe],
-        "image_shape": ["array-like", None],
+        "image_shape": [StrOptions({"auto"}), "array-like", None],
         "augmentation": [StrOptions({"auto"}), callable, None],
         "max_iter": [Interval(Integral, 1, None, closed="left"), None],
         "tol": [Interval(Real, 0, 1, closed="both"), None],
@@ -130,6 +130,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
             raise ValueError("An ImageWarp changes images, and X has plain rows: set image_shape, or another augmentation.")
         if not self._continues:
             self._scaler, self._networks = Scaler.fit(X, shape), recipe.networks
+            warn_about_wild_values(self._scaler, X, stacklevel=5)
         self._dtype = X.dtype
         dataset = ArrayDataset(X, shape, self._scaler, device)
         dtype = resolve_precision(self.precision, device, convolutional=is_image(shape))
@@ -197,6 +198,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
     def _dataset(self, X):
         """Validate X against what was fitted and wrap it for the core."""
         X = as_rows(self, X, reset=False)
+        warn_about_other_scale(self._scaler, X, self.image_shape_, stacklevel=4)
         return ArrayDataset(X, self._model.spec.shape, self._scaler, self._model.device)
 
     def _posterior(self, X):

@@ -56,9 +56,12 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         - an array, whose rows sum to 1: of hard labels, ``numpy.eye(n_clusters)[labels]``;
         - a callable ``(X, n_clusters, random_state) -> array``, to which images come as rows, and a RandomState;
         - None: as the recipe says ("graph" in the default one).
-    image_shape : tuple (height, width) or (height, width, channels), default=None
-        The shape of the images that the rows of a 2-D `X` are. None takes rows for plain features, with a warning if they look
-        like flattened images. Images need sides of 8 or more.
+    image_shape : "auto", tuple (height, width) or (height, width, channels), or None, default="auto"
+        What the rows of a 2-D `X` are:
+
+        - "auto": images, if they look like flattened square ones, gray or with 3 channels last; plain features otherwise;
+        - a tuple: images of this shape, with sides of 8 or more;
+        - None: plain features.
     augmentation : "auto", callable or None, default="auto"
         The random transforms under which a sample keeps its cluster:
 
@@ -175,7 +178,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         *,
         recipe="default",
         init=None,
-        image_shape=None,
+        image_shape="auto",
         augmentation="auto",
         max_iter=None,
         tol=None,

@@ -35,9 +35,12 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
           steps, 71 to 77 % of 3000 MNIST images were still wrong after 12 iterations;
         - "released": the settings of the authors' released code, where they differ from the paper;
         - a :class:`~skganem.Recipe`, such as ``Recipe().but(lipschitz="r1")``.
-    image_shape : tuple (height, width) or (height, width, channels), default=None
-        The shape of the images that the rows of a 2-D `X` are. None takes rows for plain features, with a warning if they look
-        like flattened images. Images need sides of 8 or more.
+    image_shape : "auto", tuple (height, width) or (height, width, channels), or None, default="auto"
+        What the rows of a 2-D `X` are:
+
+        - "auto": images, if they look like flattened square ones, gray or with 3 channels last; plain features otherwise;
+        - a tuple: images of this shape, with sides of 8 or more;
+        - None: plain features.
     augmentation : "auto", callable or None, default="auto"
         The random transforms under which a sample keeps its cluster:
 
@@ -150,7 +153,7 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         *,
         unlabeled=-1,
         recipe="default",
-        image_shape=None,
+        image_shape="auto",
         augmentation="auto",
         max_iter=None,
         tol=None,

@@ -50,9 +50,12 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         - "random": drawn from the simplex of probabilities;
         - "uniform": 1 / n_clusters, as in the paper. The networks' random initial weights alone tell clusters apart;
         - None: as the recipe says ("graph" in the default one).
-    image_shape : tuple (height, width) or (height, width, channels), default=None
-        The shape of the images that the rows of a 2-D `X` are. None takes rows for plain features, with a warning if they look
-        like flattened images. Images need sides of 8 or more.
+    image_shape : "auto", tuple (height, width) or (height, width, channels), or None, default="auto"
+        What the rows of a 2-D `X` are:
+
+        - "auto": images, if they look like flattened square ones, gray or with 3 channels last; plain features otherwise;
+        - a tuple: images of this shape, with sides of 8 or more;
+        - None: plain features.
     augmentation : "auto", callable or None, default="auto"
         The random transforms under which a sample keeps its cluster:
 
@@ -164,7 +167,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         unlabeled=-1,
         recipe="default",
         init=None,
-        image_shape=None,
+        image_shape="auto",
         augmentation="auto",
         max_iter=None,
         tol=None,

@@ -9,18 +9,20 @@ import numpy as np
 import torch
 from sklearn.utils.validation import validate_data
 
+from skganem.core.data.dataset import WILD_DISTANCE, wild_fences
 from skganem.core.data.shapes import MIN_IMAGE_SIDE
 
 #: Values that are looked at to tell whether rows are flattened images.
 MOST_VALUES = 2**21
-#: By the number of channels: how far apart pixels that are side by side lie in a row, and what to do with such rows.
-LAYOUTS = {
-    1: {1: "set image_shape=({0}, {0}), or pass X.reshape(-1, {0}, {0})"},
-    3: {
-        3: "set image_shape=({0}, {0}, 3), or pass X.reshape(-1, {0}, {0}, 3)",
-        1: "pass X.reshape(-1, 3, {0}, {0}).transpose(0, 2, 3, 1)",
-    },
-}
+#: Rows that are looked at to tell whether values are scaled as in fit, and how many of them tell how much values vary.
+MOST_ROWS, SEVERAL_ROWS = 1000, 10
+#: Values vary too little if they vary less than this share of how they vary in fit: [0, 1] in place of [0, 16].
+NARROW = 0.1
+#: What equal values vary by through rounding, at most.
+ROUNDING = 1e-9
+#: By the number of channels: how far apart pixels that are side by side may lie in a row. Where that is 1 in spite of three
+#: channels, each of these is an image of its own in the row.
+LAYOUTS = {1: (1,), 3: (3, 1)}
 
 
 def as_rows(estimator, X, *, reset, image_shape=None, min_samples=1):
@@ -32,7 +34,7 @@ def as_rows(estimator, X, *, reset, image_shape=None, min_samples=1):
         Gets `n_features_in_`, `feature_names_in_` and `image_shape_` if `reset`, and is compared with them otherwise.
     X : array-like of shape (n, d), (n, h, w) or (n, h, w, c)
     reset : bool
-    image_shape : tuple of int or None
+    image_shape : "auto", tuple of int or None
         What the caller says of the shape of X's rows.
     min_samples : int
 
@@ -51,18 +53,12 @@ def as_rows(estimator, X, *, reset, image_shape=None, min_samples=1):
         given = None
     if len(shape) > 4:
         raise ValueError(f"X must be rows (n, d) or images (n, h, w) or (n, h, w, c), got an array of shape {shape}.")
-    if reset:
+    if reset and given is not None:
         _check_image_shape(image_shape, given)
     X = validate_data(estimator, X, reset=reset, dtype="numeric", ensure_min_samples=min_samples)
     if reset:
         estimator._given_as_images = given is not None
-        estimator.image_shape_ = _resolve_image_shape(given or image_shape, X.shape[1])
-        if estimator.image_shape_ is None and (advice := image_advice(X)) is not None:
-            warnings.warn(
-                "The rows of X look like flattened images, but are taken for plain features. Images are told apart far better "
-                f"as such: {advice}.",
-                stacklevel=4,
-            )
+        estimator.image_shape_ = _resolve_image_shape(estimator, X, image_shape, given)
     elif given is not None and given != estimator.image_shape_:
         expected = "rows" if estimator.image_shape_ is None else f"images of shape {estimator.image_shape_}"
         name = type(estimator).__name__
@@ -70,14 +66,31 @@ def as_rows(estimator, X, *, reset, image_shape=None, min_samples=1):
     return X
 
 
+def _is_auto(image_shape):
+    return isinstance(image_shape, str) and image_shape == "auto"
+
+
 def _check_image_shape(image_shape, given):
-    if image_shape is not None and given is not None and tuple(image_shape) != given:
+    if image_shape is None:
+        raise ValueError("image_shape=None stands for rows, but X has images: pass X.reshape(len(X), -1).")
+    if not _is_auto(image_shape) and tuple(image_shape) != given:
         raise ValueError(f"image_shape={tuple(image_shape)} contradicts X, whose images have shape {given}.")
 
 
-def _resolve_image_shape(image_shape, n_features):
-    if image_shape is None:
-        return None
+def _resolve_image_shape(estimator, X, image_shape, given):
+    """Return the shape of the images that rows X (n, d) are, or None; `given` is that of an array of images."""
+    if given is not None or not _is_auto(image_shape):
+        image_shape = given or image_shape
+        return None if image_shape is None else _valid_image_shape(image_shape, X.shape[1])
+    if estimator._continues:
+        return estimator.image_shape_
+    found = infer_image_shape(X)
+    if found is not None and estimator.verbose:
+        print(f"[{type(estimator).__name__}] rows are taken for images of shape {found}", flush=True)
+    return found
+
+
+def _valid_image_shape(image_shape, n_features):
     image_shape = tuple(image_shape)
     if len(image_shape) not in (2, 3) or not all(isinstance(side, Integral) and side > 0 for side in image_shape):
         raise ValueError(f"image_shape must be (height, width) or (height, width, channels), got {image_shape}.")
@@ -98,38 +111,51 @@ def _resolve_image_shape(image_shape, n_features):
     return image_shape
 
 
-def image_advice(X):
-    """Say how rows (n, d) would be passed as images, if they look like flattened square ones, gray or with 3 channels."""
-    for channels, layouts in LAYOUTS.items():
+def infer_image_shape(X):
+    """Return the shape of the square images, gray or with 3 channels, that rows X (n, d) look like, or None."""
+    for channels, steps in LAYOUTS.items():
         side = isqrt(X.shape[1] // channels)
-        if side >= MIN_IMAGE_SIDE and side * side * channels == X.shape[1]:
-            some = X[:: -(-len(X) // max(2, min(500, MOST_VALUES // X.shape[1])))].astype(np.float64)
-            some -= some.mean(axis=0)
-            some /= max(np.abs(some).max(), 1e-300)
-            likeness, advice = max((image_likeness(some, side, step), advice) for step, advice in layouts.items())
-            return advice.format(side) if likeness > 0 else None
+        if side < MIN_IMAGE_SIDE or side * side * channels != X.shape[1]:
+            continue
+        some = X[:: -(-len(X) // max(2, min(500, MOST_VALUES // X.shape[1])))].astype(np.float64)
+        some = some.clip(*wild_fences(some, some.min(), some.max()))
+        some -= some.mean(axis=0)
+        some /= max(np.abs(some).max(), 1e-300)
+        likeness, step = max((image_likeness(some, side, step), step) for step in steps)
+        if likeness > 0 and step == channels:
+            return (side, side) if channels == 1 else (side, side, channels)
+        if likeness > 0:
+            warnings.warn(
+                "The rows of X look like flattened images with channels first, and are taken for plain features. Images are "
+                f"told apart far better: pass X.reshape(-1, {channels}, {side}, {side}).transpose(0, 2, 3, 1).",
+                stacklevel=6,
+            )
     return None
 
 
 def image_likeness(values, side, step):
     """Return the correlation of a value with the one below it if rows look like images whose pixels are `step` apart, or 0.
 
-    In images, a value goes along with the one beside it and the one below it, less with those two places away, and less with
-    those half a row before and after the one below. In tables, columns do not know their place; in series, values half a row
-    away are nearer than those of the next row, and a season comes back after two rows.
+    In images, a value goes along with the one beside it and the one below it, less with those two places away, less with those
+    half a row before and after the one below, and less across the edge, from the end of a line to the start of the next. In
+    tables, columns do not know their place; in series, there are no edges, and values half a line away are nearer than those of
+    the next line.
     """
 
-    def correlation(lag):
-        first, second = values[:, :-lag], values[:, lag:]
+    def correlation(lag, where=slice(None)):
+        first, second = values[:, :-lag][:, where], values[:, lag:][:, where]
         return (first * second).sum() / max(np.linalg.norm(first) * np.linalg.norm(second), 1e-300)
 
-    row, half = side * step, side // 2 * step
-    beside, below = correlation(step), correlation(row)
-    less = [(beside, correlation(2 * step)), (below, correlation(2 * row))]
-    less += [(below, abs(correlation(lag))) for lag in (half, row + half)]
+    line, half = side * step, side // 2 * step
+    beside, below = correlation(step), correlation(line)
+    at_edge = np.arange(values.shape[1] - step) % line >= line - step
+    less = [(beside, correlation(2 * step)), (beside, correlation(step, at_edge)), (below, correlation(2 * line))]
+    opposite = [correlation(half), correlation(line + half)]
+    less += [(below, abs(far)) for far in opposite]
     # How far a correlation is from 1 tells images of any resolution from what does not fall off at all.
     falls_off = all(1 - far > 1.2 * (1 - near) for near, far in less)
-    return below if min(beside, below) > 0.2 and falls_off else 0.0
+    season = min(opposite) < -below / 3  # of one line: half of it later, values are opposite
+    return below if min(beside, below) > 0.2 and falls_off and not season else 0.0
 
 
 def network_shape(image_shape, n_features):
@@ -138,6 +164,40 @@ def network_shape(image_shape, n_features):
         return (n_features,)
     height, width, channels = image_shape if len(image_shape) == 3 else (*image_shape, 1)
     return (channels, height, width)
+
+
+def warn_about_wild_values(scaler, X, stacklevel):
+    """Warn if single values of images X (n, d) are so far from all others that they were clipped in fit."""
+    if scaler.n_clipped:
+        low, high = scaler.offset - scaler.scale, scaler.offset + scaler.scale
+        warnings.warn(
+            f"{scaler.n_clipped} of {X.size} values of X are far outside the range of the others, [{low:g}, {high:g}], and are "
+            "clipped to it. Look for broken pixels, or for a scaling that makes some pixels large.",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def warn_about_other_scale(scaler, X, image_shape, stacklevel):
+    """Warn if the values of X (n, d) are not scaled as in fit; the first rows tell. Infinite ones are refused later."""
+    given = np.asarray(X[:MOST_ROWS], np.float64)
+    some, several = (given - scaler.offset) / scaler.scale, len(given) >= SEVERAL_ROWS
+    if image_shape is None:  # several rows of one cluster may vary little
+        varies, far = several * np.sqrt(some.var(axis=0).mean()), np.sqrt(np.square(some).mean(axis=1)).min()
+        other = ROUNDING < varies < NARROW / 10 or far > 1 / NARROW
+        in_fit = f"their standard deviation was {scaler.scale:.3g}"
+    else:
+        width, far = np.ptp(some) / 2, np.abs(some).max() - 1
+        other = 0 < width < (NARROW if several else NARROW / 10) or far > 2 * WILD_DISTANCE
+        in_fit = f"they went from {scaler.offset - scaler.scale:.3g} to {scaler.offset + scaler.scale:.3g}"
+    if other and np.isfinite(far):
+        warnings.warn(
+            f"The values of X, from {given.min():.3g} to {given.max():.3g}, are not scaled as in fit, where {in_fit}. "
+            "The answers may mean nothing.",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 #: What scikit-learn needs after a failed fit, to tear its callbacks down.

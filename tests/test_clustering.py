@@ -84,7 +84,6 @@ def test_sample(digits):
     np.testing.assert_allclose(counts / 1000, model.weights_, atol=0.03)
 
 
-@pytest.mark.filterwarnings("ignore:The rows of X look like flattened images")
 def test_sample_has_the_form_of_the_data(digits):
     X, _ = digits
     rows = X.reshape(300, 64).astype(np.uint8)
@@ -210,7 +209,6 @@ def test_kinds_of_input_are_equivalent(digits, tmp_path):
     np.testing.assert_array_equal(model.predict_proba(frame), expected)
 
 
-@pytest.mark.filterwarnings("ignore:The rows of X look like flattened images")
 def test_integers_and_floats_agree(digits):
     noise = np.random.default_rng(0).integers(0, 15, (300, 64))
     rows = 15 * digits[0].reshape(300, 64) + noise  # without ties between distances, which rounding would decide

@@ -1,11 +1,14 @@
-import warnings
+import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits, make_blobs
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, Normalizer, QuantileTransformer, StandardScaler
 
 from skganem import GANEMClustering, GANEMTransformer, ImageWarp
-from skganem._validation import image_advice
+from skganem._validation import infer_image_shape
+from skganem.core.data.dataset import Scaler
 from tests.conftest import fast_recipe
 
 
@@ -33,19 +36,29 @@ def panel(n, side):
     return np.hstack(draws)
 
 
-@pytest.mark.parametrize("n", [50, 1797])
+SCALERS = [StandardScaler(), MinMaxScaler(), MaxAbsScaler(), Normalizer(), QuantileTransformer(n_quantiles=20)]
+
+
+@pytest.mark.parametrize("n", [20, 1797])
 def test_flattened_images_are_recognized(n):
     images = load_digits().images[:n]
     doubled = images.repeat(2, 1).repeat(2, 2)
-    assert "image_shape=(8, 8)," in image_advice(images.reshape(n, -1).astype(np.uint8))
-    assert "image_shape=(16, 16)," in image_advice(1e200 * doubled.reshape(n, -1))
+    rows = images.reshape(n, -1)
+    scaled = [scaler.fit_transform(rows) for scaler in SCALERS]
+    for X in (rows.astype(np.uint8), rows.astype(np.uint16) * 4000, np.float32(rows / 16), 1e200 * rows, *scaled):
+        assert infer_image_shape(X) == (8, 8)
+    wild = rows.copy()
+    wild[3, 20] = -9999
+    assert infer_image_shape(wild) == (8, 8)
+    assert infer_image_shape(doubled.reshape(n, -1)) == (16, 16)
     for colors in (color(images), color(doubled)):
         side = colors.shape[1]
-        assert f"image_shape=({side}, {side}, 3)," in image_advice(colors.reshape(n, -1))
-        rows = colors.transpose(0, 3, 1, 2).reshape(n, -1)
-        advice = image_advice(rows)
-        assert "image_shape" not in advice
-        np.testing.assert_array_equal(eval(advice.removeprefix("pass "), {"X": rows}), colors)
+        assert infer_image_shape(colors.reshape(n, -1)) == (side, side, 3)
+        first = colors.transpose(0, 3, 1, 2).reshape(n, -1)
+        with pytest.warns(UserWarning, match="look like flattened images with channels first") as caught:
+            assert infer_image_shape(first) is None
+        advice = re.search(r"pass (X.*)\.$", str(caught[0].message)).group(1)
+        np.testing.assert_array_equal(eval(advice, {"X": first}), colors)
 
 
 @pytest.mark.parametrize(
@@ -78,22 +91,39 @@ def test_flattened_images_are_recognized(n):
     ],
 )
 def test_other_rows_are_not(X):
-    assert image_advice(X) is None
+    assert infer_image_shape(X) is None
 
 
-def test_rows_that_look_like_images_are_reported(digits):
-    images = digits[0]
+@pytest.mark.parametrize("as_given", [np.asarray, pd.DataFrame, lambda X: np.float32(X) / 16], ids=["array", "frame", "float"])
+def test_rows_that_look_like_images_are_images(digits, as_given, capsys):
+    """The labels are those of the images, without a warning."""
+    images = np.asarray(digits[0])
+    rows = as_given(images.reshape(len(images), 64))
+    model = GANEMClustering(2, recipe=fast_recipe(), verbose=1, random_state=0).fit(rows)
+    assert model.image_shape_ == (8, 8)
+    assert "images of shape (8, 8)" in capsys.readouterr().out
+    expected = GANEMClustering(2, recipe=fast_recipe(), random_state=0).fit(np.asarray(rows).reshape(-1, 8, 8))
+    np.testing.assert_array_equal(model.labels_, expected.labels_)
+    np.testing.assert_array_equal(model.predict(rows), expected.labels_)
+    assert model.sample(3)[0].shape == (3, 64)
+    assert expected.sample(3)[0].shape == (3, 8, 8)
+
+
+def test_what_the_user_says_of_rows_counts(digits):
+    images = np.asarray(digits[0])
     rows = images.reshape(len(images), 64)
     model = GANEMClustering(2, recipe=fast_recipe(), random_state=0)
-    with pytest.warns(UserWarning, match=r"look like flattened images.*set image_shape=\(8, 8\)") as caught:
-        model.fit(rows)
-    assert [warning.filename for warning in caught] == [__file__]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        model.predict(rows)
-        model.fit(shuffled(rows))
-        model.set_params(image_shape=(8, 8)).fit(rows)
+    assert model.set_params(image_shape=None).fit(rows).image_shape_ is None
+    assert model.set_params(image_shape=(16, 16)).fit(rows.repeat(4, axis=1)).image_shape_ == (16, 16)
+    assert model.set_params(image_shape="auto").fit(shuffled(rows)).image_shape_ is None
+    with pytest.raises(ValueError, match="image_shape=None stands for rows"):
         model.set_params(image_shape=None).fit(images)
+
+
+def test_a_warm_start_takes_rows_as_the_first_fit_did(digits):
+    rows = np.asarray(digits[0]).reshape(-1, 64)
+    model = GANEMClustering(2, recipe=fast_recipe(), warm_start=True, random_state=0).fit(rows)
+    assert model.fit(shuffled(rows)).image_shape_ == (8, 8)
 
 
 def test_a_warp_of_rows_is_refused_before_training(blobs, monkeypatch):
@@ -118,3 +148,45 @@ def test_values_that_float32_cannot_hold_have_no_features(blobs):
     model = GANEMTransformer(2, n_clusters=3, recipe=fast_recipe(), random_state=0).fit(X)
     with pytest.raises(ValueError, match="too far from those in fit"):
         model.transform(np.full((1, X.shape[1]), 1e300))
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(-9999, float), (1e30, np.float32), (65535, np.uint16)])
+def test_wild_pixels_are_clipped_and_reported(digits, value, dtype):
+    X = np.asarray(digits[0]).astype(dtype)
+    wild = X.copy()
+    wild[7, 2, 3], wild[9, 5, 5] = value, value
+    model = GANEMClustering(2, recipe=fast_recipe(), random_state=0)
+    with pytest.warns(UserWarning, match=r"^2 of 19200 values of X are far outside.*\[0, 16\]") as caught:
+        model.fit(wild)
+    assert [warning.filename for warning in caught] == [__file__]
+    wild[7, 2, 3] = wild[9, 5, 5] = 0 if value < 0 else 16
+    expected = GANEMClustering(2, recipe=fast_recipe(), random_state=0).fit(wild)
+    np.testing.assert_array_equal(model.labels_, expected.labels_)
+    assert model.sample(5)[0].min() >= 0
+    assert model.sample(5)[0].max() <= 16
+
+
+def test_what_belongs_to_images_is_not_clipped():
+    rng = np.random.default_rng(0)
+    stars = (rng.random((200, 64)) < 0.01) * rng.uniform(0, 1, (200, 64))
+    stars[0, 0] = 1
+    speckled = np.where(rng.random((200, 64)) < 0.03, 100.0, rng.random((200, 64)))
+    for X in (stars, np.rint(255 * stars), np.uint8(255 * stars), speckled, stars > 0.5, np.zeros((20, 64))):
+        scaler = Scaler.fit(X, (1, 8, 8))
+        assert scaler.n_clipped == 0
+        assert scaler.offset - scaler.scale <= X.min() + 1e-9
+        assert scaler.offset + scaler.scale >= X.max() - 1e-9
+
+
+@pytest.mark.parametrize("form", ["images", "rows"])
+def test_values_that_are_scaled_otherwise_than_in_fit_are_reported(digits, blobs, form):
+    X = np.asarray(digits[0] if form == "images" else blobs[0])
+    model = GANEMClustering(2, recipe=fast_recipe(), random_state=0).fit(X)
+    factors = (1 / 16, 255) if form == "images" else (1 / 255, 255)
+    for factor in factors:
+        for ask in (model.predict, model.predict_proba, model.score):
+            with pytest.warns(UserWarning, match="not scaled as in fit"):
+                ask(X * factor)
+    for part in (X, X[:1], X[:20], X[X.reshape(len(X), -1).std(axis=1).argsort()[:20]], 0.7 * X):
+        assert len(model.predict(part)) == len(part)
+    assert len(model.predict(np.zeros_like(X[:20]))) == 20

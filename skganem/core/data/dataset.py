@@ -7,6 +7,7 @@ float32 tensors.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -27,6 +28,15 @@ TORCH_DTYPES = ("uint8", "int8", "int16", "int32", "int64", "bool", "float16", "
 STORAGE_DTYPES = {name: np.dtype(name) for name in TORCH_DTYPES} | {"uint16": np.dtype(np.int32), "uint32": np.dtype(np.int64)}
 #: Dtypes whose values float32 would round: they are scaled in float64.
 WIDER_THAN_FLOAT32 = (torch.float64, torch.int32, torch.int64)
+#: Values of images from which it is estimated what range they have, a small part of large data.
+N_RANGE_VALUES = 1 << 18
+#: Values of images are wild if they lie farther outside the range of most others than so many times its width: less clips
+#: what belongs to images, more lets single pixels flatten all others.
+WILD_DISTANCE = 3.0
+#: Quantiles between which most values lie. A tenth of them may be wild on either side.
+USUAL = (0.1, 0.9)
+#: Share of the values that may be wild: if there are more, they belong to the images.
+MAX_WILD_SHARE = 0.02
 #: Spread of values above which a difference of two, squared or summed, may overflow float32 (3.4e38).
 MAX_FLOAT32_SPREAD = 1e30
 
@@ -36,12 +46,21 @@ MAX_FLOAT32_SPREAD = 1e30
 class Scaler:
     """The affine map between the caller's values and what the networks see, ``(x - offset) / scale``.
 
-    Images: one offset and scale, such that the range of the values becomes [-1, 1] (the range of the generator). Rows:
-    the mean of each feature and one common scale, so that distances between rows keep their proportions.
+    Images: one offset and scale, such that the range of the values becomes [-1, 1] (the range of the generator). Values
+    outside, and single wild ones in fit, are clipped to it. Rows: the mean of each feature and one common scale, so that
+    distances between rows keep their proportions.
+
+    Attributes
+    ----------
+    offset : ndarray of shape (d,) for rows and () for images
+    scale : float
+    n_clipped : int
+        How many wild values there were.
     """
 
     offset: np.ndarray
     scale: float
+    n_clipped: int = 0
 
     @classmethod
     def fit(cls, array: np.ndarray, shape: Shape) -> Scaler:
@@ -54,9 +73,14 @@ class Scaler:
 
     @classmethod
     def _fit_images(cls, array: np.ndarray) -> Scaler:
-        extremes = [(float(part.min()), float(part.max())) for part in _chunks(array)]
-        low, high = min(e[0] for e in extremes), max(e[1] for e in extremes)
-        return cls(np.asarray((low + high) / 2), (high - low) / 2 or 1.0)
+        (low, high), n_wild = value_range(array), 0
+        fences = (low, high) if array.dtype.itemsize == 1 else wild_fences(array, low, high)
+        if low < fences[0] or high > fences[1]:
+            n_wild = sum(int(((part < fences[0]) | (part > fences[1])).sum()) for part in _chunks(array))
+            n_wild = n_wild if n_wild <= MAX_WILD_SHARE * array.size else 0
+        if n_wild:
+            low, high = value_range(array, *fences)
+        return cls(np.asarray((low + high) / 2), (high - low) / 2 or 1.0, n_wild)
 
     @classmethod
     def _fit_rows(cls, array: np.ndarray) -> Scaler:
@@ -75,6 +99,29 @@ class Scaler:
         values: np.ndarray = rows.reshape(len(samples), -1).cpu().double().numpy()
         unscaled: np.ndarray = values * self.scale + self.offset
         return unscaled
+
+
+def value_range(array: np.ndarray, low: float = -np.inf, high: float = np.inf) -> tuple[float, float]:
+    """Return the least and the greatest of those values (n, d) that lie between two bounds, both allowed."""
+    parts = [part[(part >= low) & (part <= high)] if low > -np.inf else part for part in _chunks(array)]
+    return min(float(part.min()) for part in parts if part.size), max(float(part.max()) for part in parts if part.size)
+
+
+def wild_fences(array: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """Return the bounds outside which single values of images (n, d), from `low` to `high`, are wild.
+
+    Four fifths of the values, apart from an empty background, say what is usual. What fills [0, 1], or whole numbers [0, 255],
+    is usual in any case.
+    """
+    rows = np.asarray(array[:: math.ceil(array.size / N_RANGE_VALUES)], np.float64)
+    values, counts = np.unique(rows.ravel()[:: math.ceil(rows.size / N_RANGE_VALUES)], return_counts=True)
+    if low == 0 and (high == 1 or (high == 255 and not (values % 1).any())):
+        return low, high
+    most = counts.argmax()
+    background = values[most : most + 1] if counts[most] > USUAL[0] * counts.sum() else values[:0]
+    usual = np.append(np.quantile(rows[~np.isin(rows, background)], USUAL) if len(values) > 1 else [], background)
+    margin = WILD_DISTANCE * np.ptp(usual)
+    return (usual.min() - margin, usual.max() + margin) if margin else (low, high)
 
 
 def _chunks(array: np.ndarray) -> Iterator[np.ndarray]:
@@ -143,7 +190,7 @@ class ArrayDataset:
         if not is_image(self.shape):
             return rows
         channels, height, width = self.shape
-        return rows.view(-1, height, width, channels).permute(0, 3, 1, 2)
+        return rows.clamp_(-1, 1).view(-1, height, width, channels).permute(0, 3, 1, 2)
 
     def subset(self, index: Tensor) -> ArrayDataset:
         """Return a data set of the samples at `index`, which are copied."""
