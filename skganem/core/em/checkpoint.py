@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from skganem.core.em.state import EMState
@@ -62,7 +61,6 @@ def state_dict(state: EMState, w: Tensor, neighbors: Tensor | None) -> dict[str,
     """Return everything on which the rest of the training depends, besides the data and the recipe."""
     return {
         "model": state.model.to_numpy(),
-        "optimizers": [optimizer_state(optimizer) for optimizer in state.optimizers],
         "rng": state.rng.get_state(),
         "streams": {stream.type: get_rng_state(stream) for stream in rng_devices(state.model.device)},
         "iteration": state.iteration,
@@ -77,8 +75,6 @@ def state_dict(state: EMState, w: Tensor, neighbors: Tensor | None) -> dict[str,
 def load_state_dict(state: EMState, saved: dict[str, Any]) -> Tensor:
     """Put a saved state into one that was made for the same data and recipe; returns its w."""
     state.model.from_numpy(saved["model"])
-    for optimizer, remembered in zip(state.optimizers, saved["optimizers"], strict=True):
-        set_optimizer_state(optimizer, remembered)
     state.rng.set_state(saved["rng"])
     for stream in rng_devices(state.model.device):
         set_rng_state(stream, saved["streams"][stream.type])
@@ -86,26 +82,3 @@ def load_state_dict(state: EMState, saved: dict[str, Any]) -> Tensor:
         setattr(state, name, saved[name])
     w: Tensor = saved["w"].to(state.model.device)
     return w
-
-
-def parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """Return an optimizer's parameters in order."""
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def optimizer_state(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    """Return what an optimizer remembers of each parameter."""
-    return [dict(optimizer.state.get(parameter, {})) for parameter in parameters(optimizer)]
-
-
-def set_optimizer_state(optimizer: torch.optim.Optimizer, saved: list[dict[str, Any]]) -> None:
-    """Make an optimizer remember what `optimizer_state` returned, each tensor laid out in memory as its parameter is."""
-    for parameter, state in zip(parameters(optimizer), saved, strict=True):
-        if state:
-            optimizer.state[parameter] = {name: _like(parameter, value) for name, value in state.items()}
-
-
-def _like(parameter: Tensor, value: Any) -> Any:
-    if not isinstance(value, Tensor):
-        return value
-    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.to(parameter.device)

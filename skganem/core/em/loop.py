@@ -49,6 +49,7 @@ def expectation_maximization(
     while not state.should_stop:
         if state.history:
             w = reseed_empty_clusters(w)
+        state.reset_optimizers()
         if on_begin:
             on_begin(state)
         update_phi(state, w)

@@ -139,7 +139,9 @@ def test_a_step_that_ruins_the_weights_counts_as_divergence(blobs):
     X, y = blobs
     state = state_of(X, max_iter=3)
 
-    def poison(state, w):
+    def poison(state):
+        if not state.history:
+            return
         step = state.optimizers[2].step
 
         def ruin(*args, **kwargs):
@@ -147,8 +149,21 @@ def test_a_step_that_ruins_the_weights_counts_as_divergence(blobs):
             state.model.e_net.output.bias.data.fill_(float("nan"))
 
         state.optimizers[2].step = ruin
-        return False
 
     with pytest.raises(DivergenceError):
-        loop.expectation_maximization(state, one_hot(y, 3), poison)
+        loop.expectation_maximization(state, one_hot(y, 3), on_begin=poison)
+    assert len(state.history) == 1
     assert torch.isfinite(state.model.posterior(state.dataset)).all()
+
+
+def test_every_iteration_has_new_optimizers(blobs):
+    X, y = blobs
+    remembered = []
+    state = state_of(X, max_iter=3, n_warmup_iter=0, tol=0)
+    loop.expectation_maximization(
+        state,
+        one_hot(y, 3),
+        on_iteration=lambda state, w: remembered.append([len(o.state) > 0 for o in state.optimizers]) or False,
+        on_begin=lambda state: remembered.append([len(o.state) > 0 for o in state.optimizers]),
+    )
+    assert remembered == [[False] * 3, [True] * 3] * 3
