@@ -49,7 +49,7 @@ DATA = {
 
 def by_score(X, numbers, seed, arguments):
     """Return the mean score of `GANEMClustering` on held-out samples for each number."""
-    model = GANEMClustering(max_iter=arguments.max_iter, random_state=seed)
+    model = GANEMClustering(image_shape=None, max_iter=arguments.max_iter, random_state=seed)
     search = GridSearchCV(model, {"n_clusters": numbers}, cv=arguments.folds, refit=False).fit(X)
     return search.cv_results_["mean_test_score"]
 

@@ -58,6 +58,8 @@ def run(data, method, seed, n_clusters=None, **settings):
     estimator, phases = METHODS[method](n_clusters or k, seed, **settings), Phases()
     if hasattr(estimator, "set_callbacks") and method.startswith("GAN-EM"):
         estimator.set_callbacks(phases)
+    if method.startswith("GAN-EM") and X.ndim == 2:
+        estimator.set_params(image_shape=None)  # for the digits, too, which it would recognize
     X = X if method in TAKES_IMAGES else X.reshape(len(X), -1).astype(np.float32)
     cpu, start = time.process_time(), time.perf_counter()
     with warnings.catch_warnings():
