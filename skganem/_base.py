@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from skganem._callbacks import CallbackSupportMixin
+from skganem._labels import as_array, unknown_labels
 from skganem._progress import PHASES, FitProgress
 from skganem._validation import as_rows, network_shape, warn_about_other_scale, warn_about_wild_values
 from skganem.core.data.dataset import ArrayDataset, Scaler
@@ -218,13 +219,12 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         if y is None:
             c = np.sort(random_state.choice(len(classes), n_samples, p=self.weights_ / self.weights_.sum()))
         else:
-            y = np.asarray(y)
+            y = as_array(y)
             if y.ndim and y.shape != (n_samples,):
                 raise ValueError(f"y must be one class, or have n_samples={n_samples} entries; it has shape {y.shape}.")
             y = np.broadcast_to(y, n_samples)
-            unknown = np.setdiff1d(y, classes)
-            if len(unknown):
-                raise ValueError(f"y contains {unknown.tolist()}, which are not among {np.asarray(classes).tolist()}.")
+            if unknown := unknown_labels(y, classes):
+                raise ValueError(f"y contains {unknown}, which are not among {classes.tolist()}.")
             c = np.searchsorted(classes, y)
         return self._generate(c, random_state), classes[c]
 

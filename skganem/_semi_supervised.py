@@ -3,10 +3,12 @@
 import numpy as np
 import torch
 from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
+from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from skganem._base import BaseGANEM
-from skganem._labels import split_labels
+from skganem._labels import as_column, known_labels, split_labels
 from skganem._validation import as_rows, unchanged_on_error
 
 
@@ -23,8 +25,9 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
     Parameters
     ----------
     unlabeled : object, default=-1
-        What stands in y for an unknown class. With the default, string labels are all known; an array of objects may mix
-        strings with -1. Choose another marker, such as None or NaN, where -1 is a class.
+        What stands in y for an unknown class. With -1, missing values stand for one, too: None, NaN, NaT, pandas' NA and
+        polars' null. None stands for all missing values, but not for -1: set it where -1 is a class. NaN works like None. With
+        any other marker, missing values are refused.
     recipe : {"default", "fast", "paper", "released"} or Recipe, default="default"
         All settings of networks and training that have no parameter of their own here:
 
@@ -98,7 +101,7 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The classes in y.
+        The classes in y, of their own type: a float column with NaN has the classes 0.0 and 1.0.
     transduction_ : ndarray of shape (n_samples,)
         Class of each sample seen in fit; of the labeled ones, the given class.
     label_distributions_ : ndarray of shape (n_samples, n_classes)
@@ -200,7 +203,8 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
             Rows or images, of any real dtype. A NumPy array is not copied, a memory map not loaded, unless its
             images are not contiguous, as after a transposition.
         y : array-like of shape (n_samples,)
-            Classes; `unlabeled` where the class is unknown.
+            Classes; `unlabeled` where the class is unknown. Lists, arrays, and columns of pandas and polars may hold missing
+            values. The string "-1" is refused, since it may be a class or not: set `unlabeled` to "-1", or to None.
 
         Returns
         -------
@@ -210,7 +214,8 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         Raises
         ------
         ValueError
-            If no sample is labeled, y is continuous or of another length than X, or X is not valid.
+            If no sample is labeled, y is continuous, mixes strings with other classes, or has another length than X, or X is
+            not valid.
         """
         with unchanged_on_error(self):
             X = as_rows(self, X, reset=True, image_shape=self.image_shape, min_samples=2)
@@ -261,6 +266,37 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         """
         check_is_fitted(self)
         return self._posterior(X)
+
+    def score(self, X, y, sample_weight=None):
+        """Tell the share of labeled samples whose class is predicted correctly.
+
+        Parameters
+        ----------
+        X : array-like of the shape of fit's X, apart from n_samples
+            Rows or images.
+        y : array-like of shape (n_samples,)
+            Classes. Samples whose class is unknown, as in fit, are left out.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+            The accuracy, from 0 to 1.
+
+        Raises
+        ------
+        ValueError
+            If no sample is labeled.
+        """
+        check_is_fitted(self)
+        y = as_column(y)
+        check_consistent_length(X, y, sample_weight)
+        labeled_index, labels = known_labels(y, self.unlabeled)
+        if len(labeled_index) == 0:
+            raise ValueError("y has no labeled sample, so there is no class to compare predictions with.")
+        weight = None if sample_weight is None else column_or_1d(sample_weight)[labeled_index]
+        return float(accuracy_score(labels, self.predict(X)[labeled_index], sample_weight=weight))
 
     def sample(self, n_samples=1, y=None, *, random_state=None):
         """Generate new samples.

@@ -1,5 +1,6 @@
 """GAN-EM features."""
 
+import warnings
 from dataclasses import replace
 from numbers import Integral
 
@@ -12,7 +13,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from skganem._base import BaseGANEM, check_answers
-from skganem._labels import as_column, is_unlabeled, split_labels
+from skganem._labels import as_column, is_marker, known_labels, split_labels
 from skganem._validation import as_rows, unchanged_on_error
 from skganem.core.init.responsibilities import hungarian_matching
 from skganem.core.recipe import CHOICES
@@ -30,7 +31,9 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
     n_clusters : int, default=8
         Number of clusters K where fit is given no labels; with labels, there are as many clusters as classes.
     unlabeled : object, default=-1
-        What stands in y for an unknown class. Choose another marker, such as None or NaN, where -1 is a class.
+        What stands in y for an unknown class. With -1, missing values stand for one, too: None, NaN, NaT, pandas' NA and
+        polars' null. None stands for all missing values, but not for -1: set it where -1 is a class. NaN works like None. With
+        any other marker, missing values are refused.
     recipe : {"default", "fast", "paper", "released"} or Recipe, default="default"
         All settings of networks and training that have no parameter of their own here:
 
@@ -234,9 +237,8 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
             X = as_rows(self, X, reset=True, image_shape=self.image_shape, min_samples=2)
             n_clusters, labeled = self.n_clusters, {}
             check_consistent_length(X, y)
-            y = None if y is None else as_column(y)
-            if y is not None and not (unknown := is_unlabeled(y, self.unlabeled)).all():
-                refuse_targets(y[~unknown])
+            if y is not None and len(known := known_labels(as_column(y), self.unlabeled)[1]):
+                refuse_targets(known)
                 index, codes, classes = split_labels(X, y, self.unlabeled)
                 n_clusters, labeled = (
                     len(classes),
@@ -246,6 +248,35 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
                 raise ValueError(f"n_samples={len(X)} should be >= n_clusters={n_clusters}.")
             self._train(X, n_clusters, n_components=int(self.n_components), **labeled)
         return self
+
+    def fit_transform(self, X, y=None, **fit_params):
+        """Learn the features and return those of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, height, width) or \
+                (n_samples, height, width, channels)
+            Rows or images, as in fit.
+        y : array-like of shape (n_samples,), default=None
+            Classes, as in fit. If it has `unlabeled`, and not only missing values, a warning is given: a pipeline calls this
+            method, and gives the same y to a classifier, which may take the marker for a class.
+        **fit_params : dict
+            Passed to fit.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_components), float32
+            The outputs of the E-net's layer r.
+        """
+        if y is not None and is_marker(as_column(y), self.unlabeled).any():
+            warnings.warn(
+                f"y has unlabeled={self.unlabeled!r}. In a pipeline, a supervised classifier takes it for a class. For such a "
+                "classifier, fit the transformer first, and put sklearn.frozen.FrozenEstimator of it into a pipeline that is "
+                "fitted to labeled samples alone. Before a semi-supervised one, or without a pipeline, ignore this.",
+                UserWarning,
+                stacklevel=3,
+            )
+        return super().fit_transform(X, y, **fit_params)
 
     def _continue_from(self, spec):
         """As for the other estimators; each class stands for the cluster of the last fit that it agrees with most."""

@@ -1,7 +1,10 @@
 """The pictures show what they say, and are drawn where they are told to."""
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import torch
 from sklearn.cluster import KMeans
@@ -99,6 +102,40 @@ def test_each_label_of_a_feature_map_has_a_color(n_labels):
     assert len(colors) == len(set(colors)) == n_labels
 
 
+@pytest.mark.parametrize(
+    ("y", "unlabeled", "names"),
+    [
+        (["b", -1, "a", None, "b"], -1, ["a", "b"]),
+        (np.array([1, -1, 0, np.nan, 1]), -1, ["0.0", "1.0"]),
+        (pd.Series(["b", None, "a", None, "b"], dtype="category"), None, ["a", "b"]),
+        (pl.Series([-1, None, -2, None, -1]), None, ["-2", "-1"]),
+        (np.array(["b", "?", "a", "?", "b"]), "?", ["a", "b"]),
+        ([None, -1, None, np.nan, pd.NA], -1, []),
+    ],
+)
+def test_samples_without_a_class_are_gray(y, unlabeled, names):
+    points = np.random.default_rng(0).normal(size=(5, 2))
+    ax = FeatureMapDisplay(points, y, unlabeled=unlabeled).plot().ax_
+    gray, colored = ax.collections
+    np.testing.assert_array_equal(gray.get_offsets(), points[[1, 3]] if names else points)
+    np.testing.assert_allclose(gray.get_facecolor(), [matplotlib.colors.to_rgba("lightgray")])
+    np.testing.assert_array_equal(colored.get_offsets(), points[[0, 2, 4]] if names else np.empty((0, 2)))
+    assert colored.get_array().tolist() == ([1, 0, 1] if names else [])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [*names, "unlabeled"]
+
+
+def test_displays_know_the_estimator_s_marker(blobs):
+    X, y = blobs
+    names = np.array(["a", "b", "?"])[y]
+    model = GANEMSemiSupervisedClassifier(unlabeled="?", recipe=fast_recipe(), random_state=0).fit(X, names)
+    gray, _ = FeatureMapDisplay.from_estimator(model, X, names).ax_.collections
+    assert len(gray.get_offsets()) == np.sum(y == 2)
+    for estimator in (model, make_pipeline(FrozenEstimator(model)), FrozenEstimator(model)):
+        display = ClusterConfusionDisplay.from_estimator(estimator, X, names)
+        assert display.classes.tolist() == ["a", "b"]
+        assert display.counts.sum() == np.sum(y < 2)
+
+
 @pytest.mark.parametrize("display", [GeneratedSamplesDisplay, EMHistoryDisplay, FeatureMapDisplay])
 def test_a_pipeline_is_refused(blobs, display):
     X, _ = blobs
@@ -116,6 +153,16 @@ def test_confusion_puts_matching_clusters_on_the_diagonal():
     np.testing.assert_array_equal(display.clusters, [5, 3, 9, 7])
     np.testing.assert_array_equal(display.counts, [[2, 1, 0, 0], [0, 2, 0, 0], [0, 0, 2, 1]])
     assert sorted(int(text.get_text()) for text in display.ax_.texts) == [1, 1, 2, 2, 2]
+
+
+def test_confusion_leaves_out_samples_without_a_class():
+    y, labels = ["a", -1, "a", None, "b", "b"], [5, 5, -1, 9, -1, -1]
+    display = ClusterConfusionDisplay.from_predictions(y, labels)
+    np.testing.assert_array_equal(display.counts, [[1, 1], [0, 2]])
+    assert (display.classes.tolist(), display.clusters.tolist()) == (["a", "b"], [5, -1])
+    display = ClusterConfusionDisplay.from_predictions([-1, None, 1, np.nan], ["x", "x", -1, -1], unlabeled=None)
+    np.testing.assert_array_equal(display.counts, [[1, 0], [0, 1]])
+    assert (display.classes.tolist(), display.clusters.tolist()) == ([-1, 1], ["x", -1])
 
 
 # The number of clusters

@@ -4,6 +4,8 @@ import pickle
 
 import joblib
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from sklearn import config_context
 from sklearn.base import clone
@@ -12,7 +14,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.datasets import make_blobs, make_moons
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import silhouette_score
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold, cross_val_score
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
@@ -99,6 +101,24 @@ def test_pipeline_and_union(blobs):
     columns = ColumnTransformer([("gan", clone(transformer), [0, 1])], remainder="passthrough")
     assert columns.fit_transform(X).shape == (150, 2 + 2)
     assert make_pipeline(MinMaxScaler(), GANEMClustering(3, recipe=FAST, random_state=0)).fit_predict(X).shape == (150,)
+
+
+def test_cross_validation_leaves_unlabeled_samples_out(blobs):
+    X, y = blobs
+    partial = np.where(np.arange(150) % 5 == 0, y, -1)
+    model = GANEMSemiSupervisedClassifier(recipe=FAST, random_state=0)
+    scores = cross_val_score(model, X, partial, cv=3)  # -1 is a stratum
+    for (train, test), score in zip(StratifiedKFold(3).split(X, partial), scores, strict=True):
+        labeled = test[partial[test] >= 0]
+        assert score == clone(model).fit(X[train], partial[train]).score(X[labeled], y[labeled]) > 0.9
+    holed = [None if label < 0 else "abc"[label] for label in partial]
+    folds = KFold(3, shuffle=True, random_state=0)
+    expected = cross_val_score(model, X, partial, cv=folds)
+    for column in (list, pd.Series, pl.Series):
+        np.testing.assert_array_equal(cross_val_score(model, X, column(holed), cv=folds, error_score="raise"), expected)
+    search = GridSearchCV(model, {"width": [8]}, cv=folds).fit(X, partial)
+    assert search.best_score_ == expected.mean()
+    assert search.score(X, partial) == search.best_estimator_.score(X[::5], y[::5])
 
 
 def test_calibration(blobs):

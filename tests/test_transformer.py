@@ -1,5 +1,8 @@
+import re
+
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -50,9 +53,32 @@ def test_nan_may_be_the_marker(blobs, share):
     X, y = blobs
     partial = np.where(np.arange(150) < 150 * share, y, np.nan)
     assert fast(n_clusters=5, unlabeled=np.nan).fit(X, partial).weights_.shape == ((3,) if share else (5,))
-    if share:
-        with pytest.raises(ValueError, match="set `unlabeled` to it"):
-            fast().fit(X, partial)
+    assert fast(n_clusters=5).fit(X, partial).weights_.shape == ((3,) if share else (5,))
+
+
+@pytest.mark.parametrize("column", [pd.Series, pl.Series, list])
+def test_missing_labels_are_unlabeled(blobs, column):
+    X, y = blobs
+    partial = np.where(np.arange(150) < 30, y, -1)
+    holed = column([None if label < 0 else int(label) for label in partial])
+    np.testing.assert_array_equal(fast().fit(X, holed).transform(X), fast().fit(X, partial).transform(X))
+    with pytest.raises(ValueError, match="FrozenEstimator"):
+        fast().fit(X, column([None, *X[1:, 0].tolist()]))
+
+
+def test_a_pipeline_s_classifier_would_take_the_marker_for_a_class(blobs):
+    X, y = blobs
+    partial, names = np.where(np.arange(150) < 30, y, -1), np.array(["a", "b", "?"])[np.minimum(y, 2)]
+    with pytest.warns(UserWarning, match="y has unlabeled=-1. In a pipeline, a supervised classifier takes it for a class"):
+        model = make_pipeline(fast(), LogisticRegression()).fit(X, partial)
+    assert -1 in model.classes_
+    with pytest.warns(UserWarning, match=re.escape("y has unlabeled='?'")):
+        make_pipeline(fast(unlabeled="?"), LogisticRegression()).fit(X, names)
+    # No false alarm: y is complete, the classifier itself refuses missing values, or there is no pipeline.
+    make_pipeline(fast(), LogisticRegression()).fit(X, y)
+    with pytest.raises(ValueError, match="NaN"):
+        make_pipeline(fast(), LogisticRegression()).fit(X, np.where(partial < 0, np.nan, partial))
+    np.testing.assert_array_equal(fast().fit(X, partial).transform(X), model[0].transform(X))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])

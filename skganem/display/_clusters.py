@@ -3,11 +3,12 @@
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.decomposition import PCA
-from sklearn.metrics.cluster import contingency_matrix
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
+from skganem._labels import DEFAULT, as_column, encode, known_labels
 from skganem.display._base import Display
+from skganem.metrics import count_pairs
 
 
 class FeatureMapDisplay(Display):
@@ -19,6 +20,9 @@ class FeatureMapDisplay(Display):
         Where each sample is.
     labels : array-like of shape (n_samples,)
         What colors it.
+    unlabeled : object, default=-1
+        What stands in `labels` for an unknown class, as in :class:`~skganem.GANEMSemiSupervisedClassifier`. Such samples are
+        gray.
 
     Attributes
     ----------
@@ -42,8 +46,8 @@ class FeatureMapDisplay(Display):
     (100, 2)
     """
 
-    def __init__(self, points, labels):
-        self.points, self.labels = points, labels
+    def __init__(self, points, labels, *, unlabeled=-1):
+        self.points, self.labels, self.unlabeled = points, labels, unlabeled
 
     @classmethod
     def from_estimator(cls, estimator, X, y=None, *, ax=None):
@@ -57,7 +61,8 @@ class FeatureMapDisplay(Display):
         X : array-like of the shape of fit's X, apart from n_samples
             The samples.
         y : array-like of shape (n_samples,), default=None
-            What colors them; None takes the E-net's most probable clusters or, of a classifier, classes.
+            What colors them; None takes the E-net's most probable clusters or, of a classifier, classes. Samples whose class
+            is unknown are gray: those with the estimator's `unlabeled`, or with -1 or a missing value where it has none.
         ax : matplotlib Axes, default=None
             None makes new ones.
 
@@ -81,9 +86,9 @@ class FeatureMapDisplay(Display):
         if y is None:
             found = estimator._posterior(X).argmax(axis=1)
             y = estimator.classes_[found] if hasattr(estimator, "classes_") else found
-        y = column_or_1d(y)
+        y = as_column(y)
         check_consistent_length(points, y)
-        return cls(points, y).plot(ax=ax)
+        return cls(points, y, unlabeled=getattr(estimator, "unlabeled", DEFAULT)).plot(ax=ax)
 
     def plot(self, *, ax=None, cmap=None):
         """Draw the picture.
@@ -101,10 +106,16 @@ class FeatureMapDisplay(Display):
             The display itself.
         """
         ax = self._axes(ax)
-        names, codes = np.unique(self.labels, return_inverse=True)
+        points = np.asarray(self.points)
+        labeled_index, labels = known_labels(as_column(self.labels), self.unlabeled)
+        names, codes = encode(labels)
         cmap = cmap or ("tab10" if len(names) <= 10 else "tab20" if len(names) <= 20 else "turbo")
-        dots = ax.scatter(*np.asarray(self.points).T, c=codes, s=5, cmap=cmap)
-        handles, _ = dots.legend_elements(num=list(range(len(names))))
+        others = np.delete(points, labeled_index, axis=0)
+        unlabeled = ax.scatter(*others.T, c="lightgray", marker="x", s=5) if len(others) else None  # below the others
+        dots = ax.scatter(*points[labeled_index].T, c=codes, s=5, cmap=cmap)
+        handles = dots.legend_elements(num=list(range(len(names))))[0] if len(names) else []
+        if unlabeled is not None:
+            handles, names = [*handles, unlabeled], [*names, "unlabeled"]
         ax.legend(handles, list(names), loc="best", fontsize="small", ncols=-(-len(names) // 15))
         ax.set(xlabel="first component", ylabel="second component")
         return self
@@ -155,7 +166,8 @@ class ClusterConfusionDisplay(Display):
         X : array-like of the shape of fit's X, apart from n_samples
             The samples.
         y : array-like of shape (n_samples,)
-            Their classes.
+            Their classes. Samples whose class is unknown are left out: those with the `unlabeled` of the estimator, or of the
+            last step of a pipeline, or with -1 or a missing value where it has none.
         ax : matplotlib Axes, default=None
             None makes new ones.
 
@@ -165,18 +177,21 @@ class ClusterConfusionDisplay(Display):
             The display, drawn.
         """
         check_is_fitted(estimator)
-        return cls.from_predictions(y, estimator.predict(X), ax=ax)
+        last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+        return cls.from_predictions(y, estimator.predict(X), unlabeled=getattr(last, "unlabeled", DEFAULT), ax=ax)
 
     @classmethod
-    def from_predictions(cls, y_true, labels, *, ax=None):
+    def from_predictions(cls, y_true, labels, *, unlabeled=-1, ax=None):
         """Draw given clusters against known classes.
 
         Parameters
         ----------
         y_true : array-like of shape (n_samples,)
-            Classes.
+            Classes. Samples whose class is unknown are left out.
         labels : array-like of shape (n_samples,)
-            Clusters.
+            Clusters. Here, -1 is a cluster as any other.
+        unlabeled : object, default=-1
+            What stands in `y_true` for an unknown class, as in :class:`~skganem.GANEMSemiSupervisedClassifier`.
         ax : matplotlib Axes, default=None
             None makes new ones.
 
@@ -185,12 +200,10 @@ class ClusterConfusionDisplay(Display):
         display : ClusterConfusionDisplay
             The display, drawn.
         """
-        y_true, labels = column_or_1d(y_true), column_or_1d(labels)
-        check_consistent_length(y_true, labels)
-        counts = contingency_matrix(y_true, labels)
+        counts, classes, clusters = count_pairs(y_true, labels, unlabeled)
         matched = linear_sum_assignment(counts, maximize=True)[1]
         order = np.concatenate([matched, np.setdiff1d(np.arange(counts.shape[1]), matched)])
-        return cls(counts[:, order], np.unique(y_true), np.unique(labels)[order]).plot(ax=ax)
+        return cls(counts[:, order], classes, clusters[order]).plot(ax=ax)
 
     def plot(self, *, ax=None, cmap="Blues"):
         """Draw the picture.
