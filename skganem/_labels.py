@@ -39,7 +39,7 @@ def split_labels(X, y, unlabeled):
     y = as_column(y, warn=True)
     check_consistent_length(X, y)
     labeled_index, labels = known_labels(y, unlabeled)
-    if y.dtype.kind == "U" and isinstance(unlabeled, Number) and not is_missing(unlabeled):
+    if y.dtype.kind == "U" and isinstance(unlabeled, Number) and not is_missing(unlabeled) and "+" not in labels:
         refuse_doubtful(labels, {str(unlabeled)[: y.dtype.itemsize // np.dtype("U1").itemsize]}, unlabeled)  # "-" for -1
     if len(labeled_index) == 0:
         raise ValueError("y has no labeled sample: at least one sample of each class must be labeled.")

@@ -241,7 +241,7 @@ def test_a_marker_that_an_array_of_letters_has_cut_short_is_doubted():
 
 def test_a_class_of_one_character_is_scored_as_it_was_fitted(moons):
     X, y = moons[0][:60], np.array(["+", "-"])[moons[1][:60]]
-    model = fast().fit(X, y.astype(object))
+    model = fast().fit(X, y)
     assert model.score(X, y) == np.mean(model.predict(X) == y)
 
 
