@@ -1,6 +1,7 @@
 """GAN-EM as scikit-learn estimators: clustering, few-label classification and features of images and rows."""
 
 from skganem._clustering import GANEMClustering
+from skganem._duplicates import find_duplicates
 from skganem._io import load, save
 from skganem._semi_supervised import GANEMSemiSupervisedClassifier
 from skganem._transformer import GANEMTransformer
@@ -19,6 +20,7 @@ __all__ = [
     "Networks",
     "Recipe",
     "clustering_error",
+    "find_duplicates",
     "load",
     "save",
 ]

@@ -13,6 +13,7 @@ import torch
 from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, check_memory
@@ -205,9 +206,18 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
     def _posterior(self, X):
         return check_answers(self._model.posterior(self._dataset(X))).cpu().numpy()
 
+    def _embed(self, dataset):
+        """Return the points (n, m) between which neighbors are sought."""
+        return check_answers(self._model.embed(dataset))
+
+    @property
+    def _generates(self):
+        """Whether the generator was trained."""
+        return not np.isnan(self.history_["loss_g"]).all()
+
     def _sample(self, n_samples, y, classes, random_state):
         """Generate samples of the given classes, or of classes drawn by their weights."""
-        if np.isnan(self.history_["loss_g"]).all():
+        if not self._generates:
             warnings.warn(
                 "The generator is not trained, and its samples are noise: training ended before its first M-step, or the "
                 "recipe has generated_weight=0.",
@@ -282,6 +292,17 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
             spec, weights = state["_model"]
             self._model = restore_model(spec, self._networks, weights, self.device)
             self.device_ = str(self._model.device)
+
+
+def own_estimator(estimator, user):
+    """Return an estimator, unwrapped if it is frozen; raise an error unless it is one of this package's, and fitted."""
+    estimator = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+    if not isinstance(estimator, BaseGANEM):
+        raise TypeError(
+            f"{user} is for skganem's estimators, got a {type(estimator).__name__}; of a pipeline, give the step that is one."
+        )
+    check_is_fitted(estimator)
+    return estimator
 
 
 def warn_about(result, interrupted):

@@ -141,7 +141,7 @@ def encode(labels):
         return np.unique(labels, return_inverse=True)
     names = sorted(set(labels.tolist()), key=lambda label: (isinstance(label, str), label))
     places = {name: place for place, name in enumerate(names)}
-    return np.array(names, dtype=object), np.array([places[label] for label in labels.tolist()])
+    return np.array(names, dtype=object), np.array([places[label] for label in labels.tolist()], dtype=np.intp)
 
 
 def unknown_labels(y, classes):

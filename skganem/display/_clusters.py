@@ -1,14 +1,23 @@
 """Clusters and classes: a map of features, and a table of counts."""
 
+from numbers import Integral
+
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import pdist
 from sklearn.decomposition import PCA
-from sklearn.utils import check_consistent_length
+from sklearn.utils import check_consistent_length, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from skganem._labels import DEFAULT, as_column, encode, known_labels
-from skganem.display._base import Display
+from skganem.display._base import Display, scale_images
 from skganem.metrics import count_pairs
+
+#: Names in a legend at most: as many as fit beside a figure of the usual height, and as "tab20" has colors.
+MAX_NAMES = 20
+#: The sides of a thumbnail, as shares of the map's longer side: smaller ones could not be seen, a few larger ones would cover
+#: all dots.
+MIN_THUMBNAIL, MAX_THUMBNAIL = 1 / 200, 1 / 8
 
 
 class FeatureMapDisplay(Display):
@@ -23,6 +32,10 @@ class FeatureMapDisplay(Display):
     unlabeled : object, default=-1
         What stands in `labels` for an unknown class, as in :class:`~skganem.GANEMSemiSupervisedClassifier`. Such samples are
         gray.
+    images : ndarray of shape (n_thumbnails, height, width) or (n_thumbnails, height, width, channels), default=None
+        Images of some samples, which are drawn at their places; None draws none.
+    positions : ndarray of shape (n_thumbnails,), default=None
+        Which samples these are, as positions in `points`.
 
     Attributes
     ----------
@@ -46,11 +59,12 @@ class FeatureMapDisplay(Display):
     (100, 2)
     """
 
-    def __init__(self, points, labels, *, unlabeled=-1):
+    def __init__(self, points, labels, *, unlabeled=-1, images=None, positions=None):
         self.points, self.labels, self.unlabeled = points, labels, unlabeled
+        self.images, self.positions = images, positions
 
     @classmethod
-    def from_estimator(cls, estimator, X, y=None, *, ax=None):
+    def from_estimator(cls, estimator, X, y=None, *, thumbnails=0, ax=None):
         """Draw samples by the features of a fitted estimator.
 
         Parameters
@@ -63,6 +77,9 @@ class FeatureMapDisplay(Display):
         y : array-like of shape (n_samples,), default=None
             What colors them; None takes the E-net's most probable clusters or, of a classifier, classes. Samples whose class
             is unknown are gray: those with the estimator's `unlabeled`, or with -1 or a missing value where it has none.
+        thumbnails : int, default=0
+            Images that are drawn at their places, spread over the map. They do not overlap, so the more, the smaller. Fewer
+            are drawn where fewer samples have a place of their own.
         ax : matplotlib Axes, default=None
             None makes new ones.
 
@@ -75,7 +92,10 @@ class FeatureMapDisplay(Display):
         ------
         TypeError
             If the estimator is none of skganem's.
+        ValueError
+            If there are to be thumbnails, and it was fitted to plain rows.
         """
+        check_scalar(thumbnails, "thumbnails", Integral, min_val=0)
         estimator = cls._check(estimator)
         dataset = estimator._dataset(X)
         points = estimator._model.features(dataset).cpu().numpy()
@@ -88,7 +108,14 @@ class FeatureMapDisplay(Display):
             y = estimator.classes_[found] if hasattr(estimator, "classes_") else found
         y = as_column(y)
         check_consistent_length(points, y)
-        return cls(points, y, unlabeled=getattr(estimator, "unlabeled", DEFAULT)).plot(ax=ax)
+        unlabeled = getattr(estimator, "unlabeled", DEFAULT)
+        if not thumbnails:
+            return cls(points, y, unlabeled=unlabeled).plot(ax=ax)
+        if estimator.image_shape_ is None:
+            raise ValueError(f"{type(estimator).__name__} was fitted to rows, which have no thumbnails.")
+        positions = farthest_points(points, thumbnails)
+        images = dataset.array[positions].reshape(-1, *estimator.image_shape_)
+        return cls(points, y, unlabeled=unlabeled, images=images, positions=positions).plot(ax=ax)
 
     def plot(self, *, ax=None, cmap=None):
         """Draw the picture.
@@ -105,6 +132,8 @@ class FeatureMapDisplay(Display):
         display : FeatureMapDisplay
             The display itself.
         """
+        from matplotlib.colors import to_rgba
+
         ax = self._axes(ax)
         points = np.asarray(self.points)
         labeled_index, labels = known_labels(as_column(self.labels), self.unlabeled)
@@ -113,12 +142,57 @@ class FeatureMapDisplay(Display):
         others = np.delete(points, labeled_index, axis=0)
         unlabeled = ax.scatter(*others.T, c="lightgray", marker="x", s=5) if len(others) else None  # below the others
         dots = ax.scatter(*points[labeled_index].T, c=codes, s=5, cmap=cmap)
-        handles = dots.legend_elements(num=list(range(len(names))))[0] if len(names) else []
+        # The most frequent names, beside the map where the figure makes room for them.
+        shown = np.sort(np.argsort(-np.bincount(codes, minlength=len(names)), kind="stable")[:MAX_NAMES])
+        handles, shown_names = dots.legend_elements(num=list(shown))[0] if len(names) else [], list(np.asarray(names)[shown])
         if unlabeled is not None:
-            handles, names = [*handles, unlabeled], [*names, "unlabeled"]
-        ax.legend(handles, list(names), loc="best", fontsize="small", ncols=-(-len(names) // 15))
+            handles, shown_names = [*handles, unlabeled], [*shown_names, "unlabeled"]
+        title = f"{MAX_NAMES} of {len(names)}" if len(names) > MAX_NAMES else None
+        beside = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if self.figure_.get_layout_engine() else {"loc": "best"}
+        ax.legend(handles, shown_names, title=title, fontsize="small", **beside)
+        if self.images is not None:
+            frames = np.tile(to_rgba("lightgray"), (len(points), 1))
+            frames[labeled_index] = dots.to_rgba(codes)
+            self._draw_thumbnails(frames[self.positions])
         ax.set(xlabel="first component", ylabel="second component")
         return self
+
+    def _draw_thumbnails(self, colors):
+        """Draw the images at their places, in frames of these colors (n, 4)."""
+        from matplotlib.patches import Rectangle
+
+        ax, places = self.ax_, np.asarray(self.points)[self.positions]
+        images = scale_images(self.images, np.min(self.images), np.max(self.images))
+        side = min(smallest_distance(places), MAX_THUMBNAIL * (np.ptp(self.points, axis=0).max() or 1.0))
+        height, width = side * np.array(images.shape[1:3]) / max(images.shape[1:3])
+        ax.autoscale(False)  # to one image after the other
+        for image, (x, y), color in zip(images, places, colors, strict=True):
+            extent = (x - width / 2, x + width / 2, y - height / 2, y + height / 2)
+            ax.imshow(image, extent=extent, cmap="gray", vmin=0, vmax=1, zorder=3)
+            ax.add_patch(Rectangle(extent[::2], width, height, fill=False, edgecolor=color, zorder=4))
+        ax.use_sticky_edges = False
+        ax.autoscale(True)
+        ax.set_aspect("equal", adjustable="datalim")
+
+
+def farthest_points(points, n):
+    """Return positions (n,) of points (m, 2) that are far from each other; fewer where no more have a place of their own.
+
+    The first is the nearest to the mean. Each further one is the farthest from those before, by the larger coordinate.
+    """
+    least = MIN_THUMBNAIL * np.ptp(points, axis=0).max()
+    chosen, nearest = [np.square(points - points.mean(axis=0)).sum(axis=1).argmin()], np.full(len(points), np.inf)
+    while len(chosen) < n:
+        nearest = np.minimum(nearest, np.abs(points - points[chosen[-1]]).max(axis=1))
+        if nearest.max() <= least:
+            break
+        chosen.append(nearest.argmax())
+    return np.array(chosen)
+
+
+def smallest_distance(points):
+    """Return the smallest distance between two of points (n, 2), by the larger coordinate; infinity of a single one."""
+    return float(pdist(points, "chebyshev").min(initial=np.inf))
 
 
 class ClusterConfusionDisplay(Display):

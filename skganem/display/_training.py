@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skganem.display._base import Display
+from skganem.display._base import Display, scale_images
 
 
 class GeneratedSamplesDisplay(Display):
@@ -99,12 +99,10 @@ class GeneratedSamplesDisplay(Display):
             The display itself.
         """
         ax = self._axes(ax)
-        images = np.asarray(self.images, dtype=float)
-        low, high = images.min(), images.max()
-        images = (images - low) / ((high - low) or 1.0)
-        if images.ndim == 5 and images.shape[4] not in (3, 4):
-            images = images.mean(axis=4)
+        images = np.asarray(self.images)
         n_clusters, n_samples, height, width = images.shape[:4]
+        scaled = scale_images(images.reshape(-1, *images.shape[2:]), images.min(), images.max())
+        images = scaled.reshape(n_clusters, n_samples, *scaled.shape[1:])
         framed = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1), *((0, 0),) * (images.ndim - 4)))
         mosaic = np.moveaxis(framed, 2, 1).reshape(n_clusters * (height + 2), n_samples * (width + 2), *images.shape[4:])
         ax.imshow(mosaic, cmap=cmap)

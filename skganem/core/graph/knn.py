@@ -41,6 +41,8 @@ FEATURE_WEIGHT = 0.05
 SAMPLES_PER_NEIGHBOR, MIN_NEIGHBORS = 5, 3
 #: Queries at once in a search by distance, and rows at once in other comparisons: what fits into a CPU's cache.
 QUERY_BLOCK, ROW_BLOCK = 1024, 256
+#: Distances at once: 256 MiB of float32. With more than 65,536 points, there are fewer queries at once.
+MAX_DISTANCES = 1 << 26
 #: Samples outside the graph whose neighbors are sought at once.
 OUTSIDE_BLOCK = 8192
 #: How many times as many as the farther neighbors a sample's copies and nearer neighbors must be for it to have no edges to the
@@ -58,7 +60,7 @@ def nearest_neighbors(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, 
     """
     squares = points.square().sum(1)
     found = []
-    for block in queries.split(QUERY_BLOCK):
+    for block in queries.split(min(QUERY_BLOCK, max(1, MAX_DISTANCES // len(points)))):
         distances = torch.addmm(squares, block, points.T, beta=1.0, alpha=-2.0).add_(block.square().sum(1, keepdim=True))
         found.append(distances.topk(k, dim=1, largest=False))
     return torch.cat([f.values for f in found]).clamp_(min=0).sqrt_(), torch.cat([f.indices for f in found])
