@@ -1,24 +1,32 @@
 """The data set as the caller gave it, handed out in scaled batches.
 
-The array is never copied as a whole: uint8 stays uint8, a memory map stays on disk, and only the rows of a batch become
-float32 tensors.
+The array is never copied as a whole: uint8 stays uint8, a memory map and a `LazyArray` stay on disk, and only the rows of a
+batch become float32 tensors.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from skganem.core.data.lazy import LazyArray, Selection
 from skganem.core.data.shapes import Shape, is_image
 from skganem.core.runtime.serialization import register_record
 
+#: The caller's samples.
+Array: TypeAlias = np.ndarray | LazyArray
+
 #: Bytes of float64 that are made of the array at a time: small beside any data set, large beside the cost of a call.
 CHUNK_BYTES = 1 << 25
+#: Bytes of a subset that are copied at most: the 20,000 images of a graph, if they have 28x28 pixels in float64.
+MAX_COPIED_BYTES = 1 << 27
 #: An index of no samples.
 NO_INDEX = torch.empty(0, dtype=torch.long, device="cpu")
 #: The dtypes that torch has, too.
@@ -44,7 +52,7 @@ class Scaler:
     scale: float
 
     @classmethod
-    def fit(cls, array: np.ndarray, shape: Shape) -> Scaler:
+    def fit(cls, array: Array, shape: Shape) -> Scaler:
         """Measure the scaler of `array` (n, d) for samples of `shape`, reading it in chunks."""
         with np.errstate(over="ignore", invalid="ignore"):
             scaler = cls._fit_images(array) if is_image(shape) else cls._fit_rows(array)
@@ -53,17 +61,17 @@ class Scaler:
         return scaler
 
     @classmethod
-    def _fit_images(cls, array: np.ndarray) -> Scaler:
-        extremes = [(float(part.min()), float(part.max())) for part in _chunks(array)]
+    def _fit_images(cls, array: Array) -> Scaler:
+        extremes = [(float(part.min()), float(part.max())) for part in chunks(array)]
         low, high = min(e[0] for e in extremes), max(e[1] for e in extremes)
         return cls(np.asarray((low + high) / 2), (high - low) / 2 or 1.0)
 
     @classmethod
-    def _fit_rows(cls, array: np.ndarray) -> Scaler:
+    def _fit_rows(cls, array: Array) -> Scaler:
         # Measured from the first row, the mean of a constant feature has no rounding error.
         first = np.asarray(array[0], np.float64)
-        mean = first + sum((part - first).sum(axis=0, dtype=np.float64) for part in _chunks(array)) / len(array)
-        spread = sum(np.square(part - mean).sum(axis=0) for part in _chunks(array)) / len(array)
+        mean = first + sum((part - first).sum(axis=0, dtype=np.float64) for part in chunks(array)) / len(array)
+        spread = sum(np.square(part - mean).sum(axis=0) for part in chunks(array)) / len(array)
         # What is constant but for rounding does not vary.
         varies = (spread > (16 * np.finfo(np.float64).eps * np.abs(mean)) ** 2) | ~np.isfinite(spread)
         scale = float(np.sqrt(spread[varies].mean())) if varies.any() else 1.0
@@ -77,10 +85,16 @@ class Scaler:
         return unscaled
 
 
-def _chunks(array: np.ndarray) -> Iterator[np.ndarray]:
-    rows = max(1, CHUNK_BYTES // max(1, 8 * array.shape[1]))
+def chunks(array: Array) -> Iterator[np.ndarray]:
+    """Yield the samples of an array, some at a time."""
+    rows = chunk_rows(array.shape)
     for start in range(0, len(array), rows):
         yield np.asarray(array[start : start + rows])
+
+
+def chunk_rows(shape: tuple[int, ...]) -> int:
+    """Return how many samples of an array of `shape` are read at a time."""
+    return max(1, CHUNK_BYTES // max(1, 8 * math.prod(shape[1:])))
 
 
 class ArrayDataset:
@@ -88,7 +102,7 @@ class ArrayDataset:
 
     Parameters
     ----------
-    array : ndarray of shape (n, d)
+    array : ndarray or LazyArray of shape (n, d)
         The caller's array or a view of it; images row by row with channels last.
     shape : Shape
         The shape of one sample as the networks see it, channels first.
@@ -97,7 +111,7 @@ class ArrayDataset:
         A data set of a third of the free memory of a CUDA device or less is moved there once, in its own dtype.
     """
 
-    def __init__(self, array: np.ndarray, shape: Shape, scaler: Scaler, device: torch.device) -> None:
+    def __init__(self, array: Array, shape: Shape, scaler: Scaler, device: torch.device) -> None:
         self.array, self.shape, self.scaler, self.device = array, shape, scaler, device
         self._offset = torch.as_tensor(scaler.offset, dtype=torch.float64, device="cpu")
         self._offset_on_device = self._offset.float().to(device)  # once: a copy for each batch would have the GPU wait
@@ -112,7 +126,7 @@ class ArrayDataset:
         stored = storage_dtype(self.array.dtype)
         if self.array.size * stored.itemsize > torch.cuda.mem_get_info(self.device)[0] / 3:
             return None
-        return torch.cat([self._tensor(part).to(self.device) for part in _chunks(self.array)])
+        return torch.cat([self._tensor(part).to(self.device) for part in chunks(self.array)])
 
     @staticmethod
     def _tensor(rows: np.ndarray) -> Tensor:
@@ -146,8 +160,10 @@ class ArrayDataset:
         return rows.view(-1, height, width, channels).permute(0, 3, 1, 2)
 
     def subset(self, index: Tensor) -> ArrayDataset:
-        """Return a data set of the samples at `index`, which are copied."""
-        return ArrayDataset(self.array[index.cpu().numpy()], self.shape, self.scaler, self.device)
+        """Return a data set of the samples at `index`: they are copied if they are few, and read when needed otherwise."""
+        chosen = Selection(self.array, index.cpu().numpy())
+        few = chosen.size * chosen.dtype.itemsize <= MAX_COPIED_BYTES
+        return ArrayDataset(chosen[:] if few else chosen, self.shape, self.scaler, self.device)
 
 
 def storage_dtype(dtype: np.dtype) -> np.dtype:
