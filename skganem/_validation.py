@@ -78,7 +78,7 @@ def validate(estimator, X, *, reset, min_samples):
     settings = {"reset": reset, "dtype": "numeric", "ensure_min_samples": min_samples}
     if not isinstance(X, LazyArray):
         return validate_data(estimator, X, **settings)
-    validate_data(estimator, X[:min_samples], **settings)
+    validate_data(estimator, X[: min_samples if X.size else None], **settings)
     for part in chunks(X) if X.dtype.kind == "f" else ():  # whole numbers are all finite
         check_array(part, dtype="numeric", estimator=estimator, input_name="X")
     return X

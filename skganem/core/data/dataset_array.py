@@ -68,7 +68,7 @@ class DatasetArray(LazyArray):
     def __init__(self, dataset: Any, key: str | int | None = None) -> None:
         kind = type(dataset).__name__
         if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
-            raise TypeError(f"DatasetArray is for data sets that have a length and positions, and a {kind} has not.")
+            raise TypeError(f"DatasetArray is for data sets with a length and positions. {kind} lacks one of them.")
         if not len(dataset):
             raise ValueError(f"The {kind} is empty.")
         self.dataset, self.key = dataset, key

@@ -44,8 +44,8 @@ class ImageFiles(LazyArray):
         "L" makes gray images, "RGB" images with 3 channels.
     cache : str or path-like, default=None
         A file to which the decoded images are written once, in the format of ``numpy.save``. All later reading is from this
-        memory map. Another `ImageFiles` of the same files, size and mode finds it again; where a file has changed, it is
-        written anew. Use it if there is room for it: a fit decodes each file some ten times, or more.
+        memory map. Another `ImageFiles` of the same files, size and mode finds it again. If a file has changed, the cache is
+        written anew. Without a cache, a fit decodes each file ten times or more, and a few thousand files a hundred times.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
 """Arrays that read when they are indexed: data that are not in memory.
 
-`LazyArray` is indexed as NumPy's arrays are. Whatever it reads from is only asked for slices, and for ascending positions
-without repetitions: HDF5 takes no others.
+`LazyArray` is indexed as NumPy's arrays are. What it reads from is only asked for slices, and for ascending positions without
+repetitions: HDF5 takes no others.
 """
 
 from __future__ import annotations
@@ -123,6 +123,8 @@ class IndexedArray(LazyArray):
 
     def __init__(self, source: Any, shape: tuple[int, ...] | None = None) -> None:
         self.source, self.shape, self.dtype = source, shape or tuple(map(int, source.shape)), np.dtype(source.dtype)
+        if self.dtype.isnative:  # zarr's dtypes say which order of bytes that is
+            self.dtype = self.dtype.newbyteorder("=")
 
     def _read(self, key: slice | np.ndarray) -> np.ndarray:
         n = key.stop - key.start if isinstance(key, slice) else len(key)

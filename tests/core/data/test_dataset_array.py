@@ -99,8 +99,8 @@ def test_a_narrower_dtype_is_converted():
 @pytest.mark.parametrize(
     ("dataset", "key", "error", "what"),
     [
-        (DataLoader(TensorDataset(torch.zeros(3, 2))), None, TypeError, "a DataLoader has not"),
-        (iter([1]), None, TypeError, "length and positions"),
+        (DataLoader(TensorDataset(torch.zeros(3, 2))), None, TypeError, "DataLoader lacks one"),
+        (iter([1]), None, TypeError, "a length and positions"),
         (TensorDataset(torch.zeros(0, 2)), None, ValueError, "TensorDataset is empty"),
         (Items(lambda i: {"a": 1, "b": 2}), None, TypeError, r"keys \['a', 'b'\].*key="),
         (Items(lambda i: {"a": 1, "b": 2}), "c", TypeError, r"key='c' is no part of item 0, with the keys \['a', 'b'\]"),
@@ -128,7 +128,7 @@ def test_hugging_face(tmp_path):
     check(DatasetArray(dataset.with_format("torch"), key="image"), IMAGES[..., None])
     with pytest.raises(TypeError, match=r"keys \['image', 'label'\]"):
         DatasetArray(dataset)
-    with pytest.raises(TypeError, match="length and positions"):
+    with pytest.raises(TypeError, match="a length and positions"):
         DatasetArray(dataset.to_iterable_dataset(), "image")
     rows = datasets.Dataset.from_dict({"x": IMAGES[:, 0].astype(float).tolist()})
     check(DatasetArray(rows, "x"), IMAGES[:, 0].astype(float))
