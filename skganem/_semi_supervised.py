@@ -195,9 +195,8 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         X : array-like of shape (n_samples, n_features), (n_samples, height, width) or \
                 (n_samples, height, width, channels)
             Rows or images, of any real dtype. A NumPy array is not copied, a memory map not loaded, unless its
-            images are not contiguous, as after a transposition.
-            HDF5 data sets, zarr and Dask arrays, :class:`~skganem.ImageFiles` and :class:`~skganem.DatasetArray` are read in
-            batches.
+            images are not contiguous, as after a transposition. HDF5 data sets, zarr and Dask arrays,
+            :class:`~skganem.ImageFiles` and :class:`~skganem.DatasetArray` are read in batches.
         y : array-like of shape (n_samples,)
             Classes; `unlabeled` where the class is unknown.
 

@@ -86,7 +86,7 @@ class DatasetArray(LazyArray):
         """Return the sample of an item as an array."""
         key = 0 if self.key is None and isinstance(item, tuple) else self.key
         if key is None and isinstance(item, Mapping):
-            raise TypeError(f"Items are dicts with the keys {list(item)}. Choose the samples': DatasetArray(dataset, key=...).")
+            raise TypeError(f"Items are dicts with the keys {list(item)}. Choose one of them: DatasetArray(dataset, key=...).")
         if key is not None:
             try:
                 item = item[key]

@@ -36,8 +36,8 @@ class ImageFiles(LazyArray):
     Parameters
     ----------
     paths : iterable of str or path-like, str or path-like
-        The files; or a folder, for all image files in it and in the folders below it, sorted. Files and
-        folders whose names begin with a dot are left out.
+        The files; or a folder, for all image files in it and in the folders below it, sorted. Files and folders
+        whose names begin with a dot are left out.
     size : tuple (height, width)
         The size that images are brought to, by bicubic interpolation. Their aspect ratio is not kept.
     mode : {"L", "RGB"}, default="L"
@@ -105,12 +105,12 @@ class ImageFiles(LazyArray):
             raise ValueError(f"mode must be one of {list(CHANNELS)}, got {mode!r}.")
         if not (isinstance(size, Sequence) and len(size) == 2 and all(isinstance(n, Integral) and n > 0 for n in size)):
             raise ValueError(f"size must be (height, width), got {size!r}.")
-        in_folder = isinstance(paths, (str, os.PathLike))
-        self.paths = (
-            image_files(Path(paths)) if isinstance(paths, (str, os.PathLike)) else [str(os.fsdecode(path)) for path in paths]
-        )
+        if isinstance(paths, (str, os.PathLike)):
+            self.paths = image_files(Path(paths))
+        else:
+            self.paths = [str(os.fsdecode(path)) for path in paths]
         if not self.paths:
-            raise ValueError(f"There are no image files in {paths}." if in_folder else "paths has no file.")
+            raise ValueError(f"There are no image files in {paths}.")
         self.mode, self.cache = mode, None if cache is None else Path(cache).resolve()
         self.shape, self.dtype = (len(self.paths), int(size[0]), int(size[1]), *CHANNELS[mode]), np.dtype(np.uint8)
         self._decoded = self._open_cache()

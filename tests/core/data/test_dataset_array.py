@@ -66,8 +66,7 @@ def test_items_are_asked_for_together_where_that_is_possible(monkeypatch):
     dataset = Subset(TensorDataset(torch.tensor(IMAGES)), [5, 4, 3])
     asked = []
     monkeypatch.setattr(dataset, "__getitems__", lambda places: asked.append(places) or [dataset[i] for i in places])
-    check_first = DatasetArray(dataset)
-    np.testing.assert_array_equal(check_first[[2, 0]], IMAGES[[3, 5]])
+    np.testing.assert_array_equal(DatasetArray(dataset)[[2, 0]], IMAGES[[3, 5]])
     assert asked == [[0, 2]]
 
 
@@ -116,7 +115,7 @@ def test_what_holds_no_samples_is_refused(dataset, key, error, what):
         DatasetArray(dataset, key)
 
 
-def test_hugging_face(tmp_path):
+def test_hugging_face():
     datasets = pytest.importorskip("datasets")
     Image = pytest.importorskip("PIL.Image")
     pictures = [Image.fromarray(image) for image in IMAGES]

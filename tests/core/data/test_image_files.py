@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 import threading
 
 import numpy as np
@@ -77,7 +78,7 @@ def test_size_and_mode(folder):
         ({"size": (8, 8, 3)}, ValueError, "size must be"),
         ({"size": (8, 0)}, ValueError, "size must be"),
         ({"size": (8, 8.5)}, ValueError, "size must be"),
-        ({"paths": []}, ValueError, "paths has no file"),
+        ({"paths": []}, ValueError, r"no image files in \[\]"),
         ({"paths": [3]}, TypeError, "os.PathLike"),
         ({"paths": "nowhere"}, OSError, "nowhere is no folder.*or a list"),
     ],
@@ -113,7 +114,7 @@ def test_a_file_that_cannot_be_read_is_named(folder, change):
 
 
 def test_without_pillow_the_error_says_how_to_get_it(folder, monkeypatch):
-    monkeypatch.setitem(module.pillow.__globals__, "import_module", lambda name: __import__("no_such_package"))
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(ImportError, match="pip install pillow"):
         ImageFiles(folder, (10, 9))
 
