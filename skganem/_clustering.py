@@ -224,7 +224,8 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         X : array-like of shape (n_samples, n_features), (n_samples, height, width) or \
                 (n_samples, height, width, channels)
             Rows or images, of any real dtype. A NumPy array is not copied, a memory map not loaded, unless its
-            images are not contiguous, as after a transposition.
+            images are not contiguous, as after a transposition. HDF5 data sets, zarr and Dask arrays,
+            :class:`~skganem.ImageFiles` and :class:`~skganem.DatasetArray` are read in batches.
         y : None
             Ignored.
 

@@ -201,7 +201,8 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         X : array-like of shape (n_samples, n_features), (n_samples, height, width) or \
                 (n_samples, height, width, channels)
             Rows or images, of any real dtype. A NumPy array is not copied, a memory map not loaded, unless its
-            images are not contiguous, as after a transposition.
+            images are not contiguous, as after a transposition. HDF5 data sets, zarr and Dask arrays,
+            :class:`~skganem.ImageFiles` and :class:`~skganem.DatasetArray` are read in batches.
         y : array-like of shape (n_samples,)
             Classes; `unlabeled` where the class is unknown. Lists, arrays, and columns of pandas and polars may hold missing
             values. The string "-1" is refused, since it may be a class or not: set `unlabeled` to "-1", or to None.

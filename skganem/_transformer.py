@@ -218,7 +218,8 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         X : array-like of shape (n_samples, n_features), (n_samples, height, width) or \
                 (n_samples, height, width, channels)
             Rows or images, of any real dtype. A NumPy array is not copied, a memory map not loaded, unless its
-            images are not contiguous, as after a transposition.
+            images are not contiguous, as after a transposition. HDF5 data sets, zarr and Dask arrays,
+            :class:`~skganem.ImageFiles` and :class:`~skganem.DatasetArray` are read in batches.
         y : array-like of shape (n_samples,), default=None
             Classes, all of them or some (`unlabeled` elsewhere). None, or an array with no known class, learns features that
             tell `n_clusters` clusters apart.

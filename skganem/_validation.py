@@ -7,10 +7,11 @@ from numbers import Integral
 
 import numpy as np
 import torch
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_array, validate_data
 
-from skganem.core.data.dataset import WILD_DISTANCE, wild_fences
-from skganem.core.data.shapes import MIN_IMAGE_SIDE
+from skganem.core.data.dataset import WILD_DISTANCE, chunks, wild_fences
+from skganem.core.data.lazy import LazyArray, adapt
+from skganem.core.data.shapes import MIN_IMAGE_SIDE, has_channels_first
 
 #: Values that are looked at to tell whether rows are flattened images.
 MOST_VALUES = 2**21
@@ -40,14 +41,15 @@ def as_rows(estimator, X, *, reset, image_shape=None, min_samples=1):
 
     Returns
     -------
-    ndarray of shape (n, d)
+    ndarray or LazyArray of shape (n, d)
     """
     if isinstance(X, torch.Tensor):
         X = X.detach().cpu()
         X = (X.float() if X.dtype == torch.bfloat16 else X).numpy()
+    X = adapt(X)
     shape = tuple(getattr(X, "shape", np.shape(X) if isinstance(X, (list, tuple)) else ()))
     if len(shape) in (3, 4):
-        X, given = np.asarray(X) if not isinstance(X, np.ndarray) else X, shape[1:]
+        X, given = np.asarray(X) if not isinstance(X, (np.ndarray, LazyArray)) else X, shape[1:]
         X = X.reshape(shape[0], int(np.prod(given)))
     else:
         given = None
@@ -55,7 +57,7 @@ def as_rows(estimator, X, *, reset, image_shape=None, min_samples=1):
         raise ValueError(f"X must be rows (n, d) or images (n, h, w) or (n, h, w, c), got an array of shape {shape}.")
     if reset and given is not None:
         _check_image_shape(image_shape, given)
-    X = validate_data(estimator, X, reset=reset, dtype="numeric", ensure_min_samples=min_samples)
+    X = validate(estimator, X, reset=reset, min_samples=min_samples)
     if reset:
         estimator._given_as_images = given is not None
         estimator.image_shape_ = _resolve_image_shape(estimator, X, image_shape, given)
@@ -63,6 +65,17 @@ def as_rows(estimator, X, *, reset, image_shape=None, min_samples=1):
         expected = "rows" if estimator.image_shape_ is None else f"images of shape {estimator.image_shape_}"
         name = type(estimator).__name__
         raise ValueError(f"X has images of shape {given}, but {name} is expecting {expected} as input.")
+    return X
+
+
+def validate(estimator, X, *, reset, min_samples):
+    """Validate rows X as scikit-learn does; those that are read when they are indexed, a chunk at a time."""
+    settings = {"reset": reset, "dtype": "numeric", "ensure_min_samples": min_samples}
+    if not isinstance(X, LazyArray):
+        return validate_data(estimator, X, **settings)
+    validate_data(estimator, X[: min_samples if X.size else None], **settings)
+    for part in chunks(X) if X.dtype.kind == "f" else ():  # whole numbers are all finite
+        check_array(part, dtype="numeric", estimator=estimator, input_name="X")
     return X
 
 
@@ -99,7 +112,7 @@ def _valid_image_shape(image_shape, n_features):
         raise ValueError(
             f"image_shape={image_shape} stands for {int(np.prod(image_shape))} values, but X has {n_features} features."
         )
-    if len(image_shape) == 3 and image_shape[0] <= 4 and min(image_shape[1:]) >= MIN_IMAGE_SIDE:
+    if has_channels_first(image_shape):
         raise ValueError(
             f"Images of shape {image_shape} seem to have their channels first; they must come last: X.transpose(0, 2, 3, 1)."
         )

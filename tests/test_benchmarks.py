@@ -122,6 +122,19 @@ def test_gpu_run(tmp_path):
     assert 0 <= records(tmp_path / "semi_supervised.jsonl")[0]["error"] <= 1
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_fits_from_files_and_from_the_array_are_compared(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    benchmark = importlib.import_module("image_files")
+    benchmark.write_images(tmp_path, 40)
+    results = [benchmark.run(kind, tmp_path, fast_recipe(max_iter=1)) for kind in benchmark.KINDS]
+    assert [record["kind"] for _, record in results] == ["files", "cached files", "array"]
+    assert (tmp_path / "cache.npy").exists()
+    for labels, record in results:
+        np.testing.assert_array_equal(labels, results[-1][0])
+        assert record["peak_bytes"] >= record["before_bytes"]
+
+
 def test_letters_are_drawn_once_in_each_typeface(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     monkeypatch.setenv("SKGANEM_DATA", str(tmp_path))

@@ -41,7 +41,7 @@ def test_code_of_the_documentation(page, monkeypatch, tmp_path):
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pictures").mkdir()
-    for i in range(3):
+    for i in range(12):
         plt.imsave(tmp_path / "pictures" / f"{i}.png", np.eye(30 + i))
     blocks = re.findall(r"code-block:: python\n\n((?:    .*\n|\n)+)", (ROOT / page).read_text())
     code = "\n".join(map(textwrap.dedent, blocks))

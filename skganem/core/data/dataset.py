@@ -1,7 +1,7 @@
 """The data set as the caller gave it, handed out in scaled batches.
 
-The array is never copied as a whole: uint8 stays uint8, a memory map stays on disk, and only the rows of a batch become
-float32 tensors.
+The array is never copied as a whole: uint8 stays uint8, a memory map and a `LazyArray` stay on disk, and only the rows of a
+batch become float32 tensors.
 """
 
 from __future__ import annotations
@@ -10,16 +10,23 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from skganem.core.data.lazy import LazyArray, Selection
 from skganem.core.data.shapes import Shape, is_image
 from skganem.core.runtime.serialization import register_record
 
+#: The caller's samples.
+Array: TypeAlias = np.ndarray | LazyArray
+
 #: Bytes of float64 that are made of the array at a time: small beside any data set, large beside the cost of a call.
 CHUNK_BYTES = 1 << 25
+#: Bytes of a subset that are copied at most: the 20,000 images of a graph, if they have 28x28 pixels in float64.
+MAX_COPIED_BYTES = 1 << 27
 #: An index of no samples.
 NO_INDEX = torch.empty(0, dtype=torch.long, device="cpu")
 #: The dtypes that torch has, too.
@@ -63,7 +70,7 @@ class Scaler:
     n_clipped: int = 0
 
     @classmethod
-    def fit(cls, array: np.ndarray, shape: Shape) -> Scaler:
+    def fit(cls, array: Array, shape: Shape) -> Scaler:
         """Measure the scaler of `array` (n, d) for samples of `shape`, reading it in chunks."""
         with np.errstate(over="ignore", invalid="ignore"):
             scaler = cls._fit_images(array) if is_image(shape) else cls._fit_rows(array)
@@ -72,22 +79,22 @@ class Scaler:
         return scaler
 
     @classmethod
-    def _fit_images(cls, array: np.ndarray) -> Scaler:
+    def _fit_images(cls, array: Array) -> Scaler:
         (low, high), n_wild = value_range(array), 0
         fences = (low, high) if array.dtype.itemsize == 1 else wild_fences(array, low, high)
         if low < fences[0] or high > fences[1]:
-            n_wild = sum(int(((part < fences[0]) | (part > fences[1])).sum()) for part in _chunks(array))
+            n_wild = sum(int(((part < fences[0]) | (part > fences[1])).sum()) for part in chunks(array))
             n_wild = n_wild if n_wild <= MAX_WILD_SHARE * array.size else 0
         if n_wild:
             low, high = value_range(array, *fences)
         return cls(np.asarray((low + high) / 2), (high - low) / 2 or 1.0, n_wild)
 
     @classmethod
-    def _fit_rows(cls, array: np.ndarray) -> Scaler:
+    def _fit_rows(cls, array: Array) -> Scaler:
         # Measured from the first row, the mean of a constant feature has no rounding error.
         first = np.asarray(array[0], np.float64)
-        mean = first + sum((part - first).sum(axis=0, dtype=np.float64) for part in _chunks(array)) / len(array)
-        spread = sum(np.square(part - mean).sum(axis=0) for part in _chunks(array)) / len(array)
+        mean = first + sum((part - first).sum(axis=0, dtype=np.float64) for part in chunks(array)) / len(array)
+        spread = sum(np.square(part - mean).sum(axis=0) for part in chunks(array)) / len(array)
         # What is constant but for rounding does not vary.
         varies = (spread > (16 * np.finfo(np.float64).eps * np.abs(mean)) ** 2) | ~np.isfinite(spread)
         scale = float(np.sqrt(spread[varies].mean())) if varies.any() else 1.0
@@ -101,13 +108,17 @@ class Scaler:
         return unscaled
 
 
-def value_range(array: np.ndarray, low: float = -np.inf, high: float = np.inf) -> tuple[float, float]:
+def value_range(array: Array, low: float = -np.inf, high: float = np.inf) -> tuple[float, float]:
     """Return the least and the greatest of those values (n, d) that lie between two bounds, both allowed."""
-    parts = [part[(part >= low) & (part <= high)] if low > -np.inf else part for part in _chunks(array)]
-    return min(float(part.min()) for part in parts if part.size), max(float(part.max()) for part in parts if part.size)
+    least, most = np.inf, -np.inf
+    for part in chunks(array):
+        inside = part[(part >= low) & (part <= high)] if low > -np.inf else part
+        if inside.size:
+            least, most = min(least, float(inside.min())), max(most, float(inside.max()))
+    return least, most
 
 
-def wild_fences(array: np.ndarray, low: float, high: float) -> tuple[float, float]:
+def wild_fences(array: Array, low: float, high: float) -> tuple[float, float]:
     """Return the bounds outside which single values of images (n, d), from `low` to `high`, are wild.
 
     Four fifths of the values, apart from an empty background, say what is usual. What fills [0, 1], or whole numbers [0, 255],
@@ -124,10 +135,16 @@ def wild_fences(array: np.ndarray, low: float, high: float) -> tuple[float, floa
     return (usual.min() - margin, usual.max() + margin) if margin else (low, high)
 
 
-def _chunks(array: np.ndarray) -> Iterator[np.ndarray]:
-    rows = max(1, CHUNK_BYTES // max(1, 8 * array.shape[1]))
+def chunks(array: Array) -> Iterator[np.ndarray]:
+    """Yield the samples of an array, some at a time."""
+    rows = chunk_rows(array.shape)
     for start in range(0, len(array), rows):
         yield np.asarray(array[start : start + rows])
+
+
+def chunk_rows(shape: tuple[int, ...]) -> int:
+    """Return how many samples of an array of `shape` are read at a time."""
+    return max(1, CHUNK_BYTES // max(1, 8 * math.prod(shape[1:])))
 
 
 class ArrayDataset:
@@ -135,7 +152,7 @@ class ArrayDataset:
 
     Parameters
     ----------
-    array : ndarray of shape (n, d)
+    array : ndarray or LazyArray of shape (n, d)
         The caller's array or a view of it; images row by row with channels last.
     shape : Shape
         The shape of one sample as the networks see it, channels first.
@@ -144,7 +161,7 @@ class ArrayDataset:
         A data set of a third of the free memory of a CUDA device or less is moved there once, in its own dtype.
     """
 
-    def __init__(self, array: np.ndarray, shape: Shape, scaler: Scaler, device: torch.device) -> None:
+    def __init__(self, array: Array, shape: Shape, scaler: Scaler, device: torch.device) -> None:
         self.array, self.shape, self.scaler, self.device = array, shape, scaler, device
         self._offset = torch.as_tensor(scaler.offset, dtype=torch.float64, device="cpu")
         self._offset_on_device = self._offset.float().to(device)  # once: a copy for each batch would have the GPU wait
@@ -159,7 +176,7 @@ class ArrayDataset:
         stored = storage_dtype(self.array.dtype)
         if self.array.size * stored.itemsize > torch.cuda.mem_get_info(self.device)[0] / 3:
             return None
-        return torch.cat([self._tensor(part).to(self.device) for part in _chunks(self.array)])
+        return torch.cat([self._tensor(part).to(self.device) for part in chunks(self.array)])
 
     @staticmethod
     def _tensor(rows: np.ndarray) -> Tensor:
@@ -193,8 +210,10 @@ class ArrayDataset:
         return rows.clamp_(-1, 1).view(-1, height, width, channels).permute(0, 3, 1, 2)
 
     def subset(self, index: Tensor) -> ArrayDataset:
-        """Return a data set of the samples at `index`, which are copied."""
-        return ArrayDataset(self.array[index.cpu().numpy()], self.shape, self.scaler, self.device)
+        """Return a data set of the samples at `index`: they are copied if they are few, and read when needed otherwise."""
+        chosen = Selection(self.array, index.cpu().numpy())
+        few = chosen.size * chosen.dtype.itemsize <= MAX_COPIED_BYTES
+        return ArrayDataset(chosen[:] if few else chosen, self.shape, self.scaler, self.device)
 
 
 def storage_dtype(dtype: np.dtype) -> np.dtype:

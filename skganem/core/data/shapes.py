@@ -20,6 +20,11 @@ def is_image(shape: Shape) -> bool:
     return len(shape) == 3
 
 
+def has_channels_first(image_shape: Shape) -> bool:
+    """Tell whether the shape of a caller's image has its channels first: up to 4, before sides that suit networks."""
+    return len(image_shape) == 3 and image_shape[0] <= 4 and min(image_shape[1:]) >= MIN_IMAGE_SIDE
+
+
 def downsampling_factor(shape: Shape) -> int:
     """Return the factor by which images are downsampled to be compared: 1 below a shorter side of 64 pixels."""
     return max(1, min(shape[1:]) // COMPARED_SIDE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import is_dataclass
 from functools import partial
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
@@ -13,8 +14,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-#: Samples that are hashed at once.
-HASH_BLOCK = 4096
+#: Bytes that are read at once to be hashed.
+HASH_BYTES = 1 << 24
 
 
 def fingerprint(*values: Any) -> str:
@@ -25,11 +26,12 @@ def fingerprint(*values: Any) -> str:
     return total.hexdigest()
 
 
-def hash_array(array: np.ndarray) -> str:
-    """Return a checksum of an array, which is read in blocks."""
+def hash_array(array: Any) -> str:
+    """Return a checksum of an array, or of what is read as one, in blocks."""
     total = hashlib.sha256(repr((str(array.dtype), array.shape)).encode())
-    for start in range(0, len(array), HASH_BLOCK):
-        total.update(np.ascontiguousarray(array[start : start + HASH_BLOCK]).data)
+    rows = max(1, HASH_BYTES // max(1, array.dtype.itemsize * math.prod(array.shape[1:])))
+    for start in range(0, len(array), rows):
+        total.update(np.ascontiguousarray(array[start : start + rows]).data)
     return total.hexdigest()
 
 

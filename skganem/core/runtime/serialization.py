@@ -6,11 +6,13 @@ import hashlib
 import json
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import torch
@@ -63,11 +65,18 @@ def write(path: str | os.PathLike[str], kind: str, value: Any) -> None:
     text = json.dumps(encode(value, arrays))
     head = {"format": "skganem", "version": str(VERSION), "kind": kind, "value": text}
     data = save(arrays, {**head, "digest": digest(head, arrays)})
+    with new_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def new_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Give a file to write to, which appears at `path` whole at the end of the block, or not at all if that raises."""
     path = Path(path).resolve()  # a link stays one
     temporary = path.with_name(f"{uuid.uuid4().hex}.part")  # not by tempfile: only its owner could read it
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
