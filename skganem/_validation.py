@@ -194,7 +194,7 @@ def warn_about_wild_values(scaler, X, stacklevel):
 @np.errstate(over="ignore", invalid="ignore")
 def warn_about_other_scale(scaler, X, image_shape, stacklevel):
     """Warn if the values of X (n, d) are not scaled as in fit; the first rows tell. Infinite ones are refused later."""
-    given = np.asarray(X[:MOST_ROWS], np.float64)
+    given = next(chunks(X))[:MOST_ROWS].astype(np.float64)
     some, several = (given - scaler.offset) / scaler.scale, len(given) >= SEVERAL_ROWS
     if image_shape is None:  # several rows of one cluster may vary little
         varies, far = several * np.sqrt(some.var(axis=0).mean()), np.sqrt(np.square(some).mean(axis=1)).min()
