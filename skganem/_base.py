@@ -323,7 +323,7 @@ def warn_about(result, interrupted):
     if n_found < result.w.shape[1]:
         warnings.warn(
             f"Only {n_found} of {result.w.shape[1]} clusters have a sample. Try fewer clusters, another random_state, "
-            "or n_init > 1; duplicated samples cannot be told apart.",
+            "or n_init > 1.",
             ConvergenceWarning,
             stacklevel=5,
         )
