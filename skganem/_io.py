@@ -12,10 +12,10 @@ KIND = "model"
 
 
 def save(estimator, path):
-    """Write a fitted estimator to a file that holds no code: safetensors, with JSON in its header.
+    """Write a fitted estimator to a file that holds no code, in the format of safetensors.
 
     Unlike a pickle, such a file can be loaded from a source that isn't trusted, and on a machine without the device that it
-    was written on. The file appears whole or not at all. Needs the package safetensors.
+    was written on. The file appears whole or not at all.
 
     Parameters
     ----------
