@@ -72,7 +72,9 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
 
     def _resolve_memory(self):
         """Return the memory as a `joblib.Memory`, or None."""
-        return None if self.memory is None else check_memory(self.memory)
+        if self.memory is None:
+            return None
+        return check_memory(as_folder("memory", self.memory) if isinstance(self.memory, str) else self.memory)
 
     def _train(self, X, n_clusters, callback_data=None, **details):
         """Fit the core to validated rows and keep the best of `n_init` results; set all shared attributes.
@@ -152,7 +154,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         """
         if self.checkpoint_dir is None:
             return seeds, [None] * len(seeds)
-        folder = Path(self.checkpoint_dir)
+        folder = Path(as_folder("checkpoint_dir", self.checkpoint_dir))
         folder.mkdir(parents=True, exist_ok=True)
         # A callable may draw another w each time; the one that the fit began with is in the checkpoint.
         init = getattr(self, "init", None)
@@ -280,6 +282,16 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
             spec, weights = state["_model"]
             self._model = restore_model(spec, self._networks, weights, self.device)
             self.device_ = str(self._model.device)
+
+
+def as_folder(name, path):
+    """Return the path of the folder that a parameter names, with the home directory in place of ``~``."""
+    if not os.fspath(path):
+        raise ValueError(f"{name} must be the path of a folder or None, got an empty string.")
+    folder = os.path.expanduser(path)
+    if os.path.isfile(folder):
+        raise NotADirectoryError(f"{name} must be the path of a folder, and {os.fspath(path)!r} is a file.")
+    return folder
 
 
 def warn_about(result, interrupted):

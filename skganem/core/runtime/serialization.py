@@ -69,11 +69,15 @@ def write(path: str | os.PathLike[str], kind: str, value: Any) -> None:
     ------
     NotPlainError
         If the value has a part of another kind, such as a function.
+    OSError
+        If the file can't be written, or its folder does not exist.
     """
     arrays: dict[str, np.ndarray] = {}
     text = json.dumps(encode(value, arrays))
     parts = pack({"format": "skganem", "version": str(VERSION), "kind": kind, "value": text}, arrays)
     path = Path(path).resolve()  # a link stays one
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{str(path)!r} can't be written: {str(path.parent)!r} is no folder.")
     temporary = path.with_name(f"{uuid.uuid4().hex}.part")  # not by tempfile: only its owner could read it
     try:
         with temporary.open("xb") as file:
