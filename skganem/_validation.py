@@ -13,6 +13,13 @@ from skganem.core.data.shapes import MIN_IMAGE_SIDE
 
 #: Values that are looked at to tell whether rows are flattened images.
 MOST_VALUES = 2**21
+#: What has axes that can be added and moved.
+ARRAYS = (np.ndarray, torch.Tensor)
+#: How the names of dtypes of times begin, in NumPy, pandas and polars.
+TIMES = ("date", "time", "period", "duration")
+#: Pixels a side for each channel, from which on square images seem to have their channels first. Images of half their width,
+#: with just as many channels as columns, are rarer.
+SQUARE_SIDE = 2
 #: By the number of channels: how far apart pixels that are side by side lie in a row, and what to do with such rows.
 LAYOUTS = {
     1: {1: "set image_shape=({0}, {0}), or pass X.reshape(-1, {0}, {0})"},
@@ -40,9 +47,10 @@ def as_rows(estimator, X, *, reset, image_shape=None, min_samples=1):
     -------
     ndarray of shape (n, d)
     """
+    _refuse_values(X)
+    original = X
     if isinstance(X, torch.Tensor):
-        X = X.detach().cpu()
-        X = (X.float() if X.dtype == torch.bfloat16 else X).numpy()
+        X = (X.float() if X.dtype == torch.bfloat16 else X).numpy(force=True)
     shape = tuple(getattr(X, "shape", np.shape(X) if isinstance(X, (list, tuple)) else ()))
     if len(shape) in (3, 4):
         X, given = np.asarray(X) if not isinstance(X, np.ndarray) else X, shape[1:]
@@ -53,10 +61,14 @@ def as_rows(estimator, X, *, reset, image_shape=None, min_samples=1):
         raise ValueError(f"X must be rows (n, d) or images (n, h, w) or (n, h, w, c), got an array of shape {shape}.")
     if reset:
         _check_image_shape(image_shape, given)
+    else:
+        _refuse_single_sample(estimator, original, shape)
     X = validate_data(estimator, X, reset=reset, dtype="numeric", ensure_min_samples=min_samples)
+    _refuse_values(X)  # of a list, too
+    X = X.astype(np.float64) if X.dtype == object else X  # as categories of a data frame are
     if reset:
         estimator._given_as_images = given is not None
-        estimator.image_shape_ = _resolve_image_shape(given or image_shape, X.shape[1])
+        estimator.image_shape_ = _resolve_image_shape(given or image_shape, X.shape[1], original)
         if estimator.image_shape_ is None and (advice := image_advice(X)) is not None:
             warnings.warn(
                 "The rows of X look like flattened images, but are taken for plain features. Images are told apart far better "
@@ -66,8 +78,43 @@ def as_rows(estimator, X, *, reset, image_shape=None, min_samples=1):
     elif given is not None and given != estimator.image_shape_:
         expected = "rows" if estimator.image_shape_ is None else f"images of shape {estimator.image_shape_}"
         name = type(estimator).__name__
-        raise ValueError(f"X has images of shape {given}, but {name} is expecting {expected} as input.")
+        moved = len(given) == 3 and (*given[1:], given[0]) == estimator.image_shape_
+        advice = f" Put the channels last: {_channels_last(original, given)}." if moved else ""
+        raise ValueError(f"X has images of shape {given}, but {name} is expecting {expected} as input.{advice}")
     return X
+
+
+def _refuse_values(X):
+    """Raise an error if X has times, whose unit would decide how much they count, or masked values."""
+    dtypes = X.dtypes if hasattr(X, "columns") else [getattr(X, "dtype", None)]
+    names = {str(getattr(dtype, "name", dtype)) for dtype in dtypes}
+    times = sorted(name for name in names if name.lower().startswith(TIMES))
+    if times:
+        raise TypeError(
+            f"X has times ({', '.join(times)}), which have no unit of their own: make numbers of them, such as days."
+        )
+    if np.ma.is_masked(X):
+        raise ValueError("X has masked values, and missing values are not supported: fill them, or leave their samples out.")
+
+
+def _refuse_single_sample(estimator, X, shape):
+    """Raise ValueError if X has the shape of one of the samples that a fitted estimator takes an array of."""
+    own = estimator.image_shape_
+    if shape in (own, (estimator.n_features_in_,)):
+        advice = "X[None]" if isinstance(X, ARRAYS) else "[X]"
+    elif own is not None and (shape == (*own, 1) or own == (*shape, 1)):
+        advice = f"numpy.reshape(X, {(1, *own)})"
+    else:
+        return
+    raise ValueError(f"X has shape {shape}, which is that of a single sample. Reshape your data: pass {advice}.")
+
+
+def _channels_last(X, shape):
+    """Say how images X, or rows that are images of a shape, get their channels from the first axis to the last one."""
+    array = "X" if isinstance(X, ARRAYS) else "numpy.asarray(X)"
+    if np.ndim(X) == 2:
+        array += f".reshape(-1, {', '.join(map(str, shape))})"
+    return f"{array}.{'permute' if isinstance(X, torch.Tensor) else 'transpose'}(0, 2, 3, 1)"
 
 
 def _check_image_shape(image_shape, given):
@@ -75,7 +122,7 @@ def _check_image_shape(image_shape, given):
         raise ValueError(f"image_shape={tuple(image_shape)} contradicts X, whose images have shape {given}.")
 
 
-def _resolve_image_shape(image_shape, n_features):
+def _resolve_image_shape(image_shape, n_features, X):
     if image_shape is None:
         return None
     image_shape = tuple(image_shape)
@@ -86,16 +133,25 @@ def _resolve_image_shape(image_shape, n_features):
         raise ValueError(
             f"image_shape={image_shape} stands for {int(np.prod(image_shape))} values, but X has {n_features} features."
         )
-    if len(image_shape) == 3 and image_shape[0] <= 4 and min(image_shape[1:]) >= MIN_IMAGE_SIDE:
-        raise ValueError(
-            f"Images of shape {image_shape} seem to have their channels first; they must come last: X.transpose(0, 2, 3, 1)."
-        )
+    if len(image_shape) == 3 and _has_channels_first(image_shape):
+        text = f"Images of shape {image_shape} seem to have their channels first; they must come last"
+        text += f": {_channels_last(X, image_shape)}."
+        if image_shape[0] >= MIN_IMAGE_SIDE:
+            text += f" If they do have {image_shape[2]} channels, swap their height and width."
+        raise ValueError(text)
     if min(image_shape[:2]) < MIN_IMAGE_SIDE:
         raise ValueError(
             f"Images of shape {image_shape} are too small for convolutions, which need sides of {MIN_IMAGE_SIDE} or more. "
             "Pass them as rows: X.reshape(len(X), -1), without image_shape."
         )
     return image_shape
+
+
+def _has_channels_first(image_shape):
+    """Tell whether (a, b, c) looks like (channels, height, width): `a` is too small for a height, or b and c are a square."""
+    channels, height, width = image_shape
+    square = height == width >= SQUARE_SIDE * channels
+    return min(height, width) >= MIN_IMAGE_SIDE and (channels < MIN_IMAGE_SIDE or square)
 
 
 def image_advice(X):
