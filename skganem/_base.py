@@ -14,12 +14,12 @@ from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, check_scalar
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from skganem._callbacks import CallbackSupportMixin
 from skganem._progress import PHASES, FitProgress
-from skganem._validation import as_rows, network_shape
+from skganem._validation import NumberInterval, as_rows, network_shape
 from skganem.core.data.dataset import ArrayDataset, Scaler
 from skganem.core.data.shapes import is_image
 from skganem.core.em.checkpoint import Checkpoint
@@ -43,19 +43,19 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         "recipe": [StrOptions(set(RECIPES)), Recipe],
         "image_shape": ["array-like", None],
         "augmentation": [StrOptions({"auto"}), callable, None],
-        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
-        "tol": [Interval(Real, 0, 1, closed="both"), None],
-        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [NumberInterval(Integral, 1, None, closed="left"), None],
+        "tol": [NumberInterval(Real, 0, 1, closed="both"), None],
+        "n_init": [NumberInterval(Integral, 1, None, closed="left")],
         "n_jobs": [Integral, None],
-        "batch_size": [Interval(Integral, 2, None, closed="left"), None],
-        "width": [Interval(Integral, 1, None, closed="left"), None],
+        "batch_size": [NumberInterval(Integral, 2, None, closed="left"), None],
+        "width": [NumberInterval(Integral, 1, None, closed="left"), None],
         "device": [str, torch.device],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "random_state": ["random_state"],
         "memory": [str, HasMethods("cache"), None],
         "warm_start": ["boolean"],
         "checkpoint_dir": [str, os.PathLike, None],
-        "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
+        "checkpoint_every": [NumberInterval(Integral, 1, None, closed="left")],
         "verbose": ["verbose"],
     }
 

@@ -7,11 +7,11 @@ import torch
 from sklearn.base import ClusterMixin, _fit_context
 from sklearn.metrics import silhouette_score
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from skganem._base import BaseGANEM, check_answers
-from skganem._validation import as_rows, unchanged_on_error
+from skganem._validation import NumberInterval, as_rows, unchanged_on_error
 from skganem.core.graph.spectral import diffusion_embedding
 from skganem.core.recipe import CHOICES
 
@@ -165,7 +165,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
 
     _parameter_constraints: dict = {
         **BaseGANEM._parameter_constraints,
-        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "n_clusters": [NumberInterval(Integral, 1, None, closed="left")],
         "init": [StrOptions(CHOICES["init"]), "array-like", callable, None],
     }
 

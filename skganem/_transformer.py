@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.utils import check_consistent_length
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from skganem._base import BaseGANEM, check_answers
 from skganem._labels import as_column, is_unlabeled, split_labels
-from skganem._validation import as_rows, unchanged_on_error
+from skganem._validation import NumberInterval, as_rows, unchanged_on_error
 from skganem.core.init.responsibilities import hungarian_matching
 from skganem.core.recipe import CHOICES
 
@@ -150,8 +150,8 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
 
     _parameter_constraints: dict = {
         **BaseGANEM._parameter_constraints,
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "n_components": [NumberInterval(Integral, 1, None, closed="left")],
+        "n_clusters": [NumberInterval(Integral, 1, None, closed="left")],
         "unlabeled": "no_validation",
         "init": [StrOptions(CHOICES["init"]), None],
     }

@@ -7,6 +7,7 @@ from numbers import Integral
 
 import numpy as np
 import torch
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import validate_data
 
 from skganem.core.data.shapes import MIN_IMAGE_SIDE
@@ -28,6 +29,14 @@ LAYOUTS = {
         1: "pass X.reshape(-1, 3, {0}, {0}).transpose(0, 2, 3, 1)",
     },
 }
+
+
+class NumberInterval(Interval):
+    """An interval of numbers, which True and False are not."""
+
+    def is_satisfied_by(self, val):
+        """Tell whether a value is a number in the interval."""
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
 
 
 def as_rows(estimator, X, *, reset, image_shape=None, min_samples=1):
