@@ -72,7 +72,8 @@ def as_rows(estimator, X, *, reset, image_shape=None, min_samples=1):
         _check_image_shape(image_shape, given)
     else:
         _refuse_single_sample(estimator, original, shape)
-    X = validate_data(estimator, X, reset=reset, dtype="numeric", ensure_min_samples=min_samples)
+    with np.errstate(all="ignore"):  # a sum of large values may overflow
+        X = validate_data(estimator, X, reset=reset, dtype="numeric", ensure_min_samples=min_samples)
     _refuse_values(X)  # of a list, too
     X = X.astype(np.float64) if X.dtype == object else X  # as categories of a data frame are
     if reset:
@@ -163,6 +164,7 @@ def _has_channels_first(image_shape):
     return min(height, width) >= MIN_IMAGE_SIDE and (channels < MIN_IMAGE_SIDE or square)
 
 
+@np.errstate(all="ignore")
 def image_advice(X):
     """Say how rows (n, d) would be passed as images, if they look like flattened square ones, gray or with 3 channels."""
     for channels, layouts in LAYOUTS.items():

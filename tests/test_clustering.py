@@ -501,11 +501,25 @@ def test_uniform_w_of_ones_own_is_as_good_as_the_recipes(blobs):
     np.testing.assert_array_equal(own.predict_proba(X), fast(3, init="uniform").fit(X).predict_proba(X))
 
 
-@pytest.mark.parametrize(("mean", "spread"), [(0, 1e160), (1e160, 1e160), (1e308, 1e300), (0, 1e307)])
-def test_values_too_large_for_their_spread_are_refused(mean, spread):
-    X = mean + spread * np.random.default_rng(0).normal(size=(60, 3))
+def test_values_too_far_apart_for_any_number_are_refused():
+    X = 1.7e308 * np.random.default_rng(0).choice([-1, 1], size=(60, 3))
     with pytest.raises(ValueError, match="their spread is infinite"):
         fast().fit(X)
+
+
+@pytest.mark.parametrize("kind", ["rows", "images"])
+@pytest.mark.parametrize("exponent", [-1040, -665, -500, 500, 665, 1000])
+def test_values_of_any_size_have_the_same_labels(blobs, digits, kind, exponent):
+    """Powers of 2, from 1e-313 to 1e301, whatever NumPy does where a number underflows or overflows."""
+    X = blobs[0] if kind == "rows" else digits[0][:60]
+    expected, scaled = fast().fit(X), np.ldexp(X, exponent)
+    with np.errstate(all="raise"):
+        model = fast().fit(scaled)
+        np.testing.assert_array_equal(model.labels_, expected.labels_)
+        np.testing.assert_array_equal(model.predict(scaled), expected.labels_)
+        assert model.score(scaled) == pytest.approx(expected.score(X))
+        samples = model.sample(5, random_state=0)[0]
+    np.testing.assert_allclose(np.ldexp(samples, -exponent), expected.sample(5, random_state=0)[0], atol=1e-2)
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint64", "float16"])
