@@ -15,13 +15,13 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, check_scalar
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from skganem._callbacks import CallbackSupportMixin
 from skganem._labels import as_array, unknown_labels
 from skganem._progress import PHASES, FitProgress
-from skganem._validation import as_rows, network_shape, warn_about_other_scale, warn_about_wild_values
+from skganem._validation import NumberInterval, as_rows, network_shape, warn_about_other_scale, warn_about_wild_values
 from skganem.core.data.dataset import ArrayDataset, Scaler
 from skganem.core.data.shapes import is_image
 from skganem.core.em.checkpoint import Checkpoint
@@ -45,19 +45,19 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         "recipe": [StrOptions(set(RECIPES)), Recipe],
         "image_shape": [StrOptions({"auto"}), "array-like", None],
         "augmentation": [StrOptions({"auto"}), callable, None],
-        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
-        "tol": [Interval(Real, 0, 1, closed="both"), None],
-        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [NumberInterval(Integral, 1, None, closed="left"), None],
+        "tol": [NumberInterval(Real, 0, 1, closed="both"), None],
+        "n_init": [NumberInterval(Integral, 1, None, closed="left")],
         "n_jobs": [Integral, None],
-        "batch_size": [Interval(Integral, 2, None, closed="left"), None],
-        "width": [Interval(Integral, 1, None, closed="left"), None],
+        "batch_size": [NumberInterval(Integral, 2, None, closed="left"), None],
+        "width": [NumberInterval(Integral, 1, None, closed="left"), None],
         "device": [str, torch.device],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "random_state": ["random_state"],
         "memory": [str, HasMethods("cache"), None],
         "warm_start": ["boolean"],
         "checkpoint_dir": [str, os.PathLike, None],
-        "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
+        "checkpoint_every": [NumberInterval(Integral, 1, None, closed="left")],
         "verbose": ["verbose"],
     }
 
@@ -74,7 +74,9 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
 
     def _resolve_memory(self):
         """Return the memory as a `joblib.Memory`, or None."""
-        return None if self.memory is None else check_memory(self.memory)
+        if self.memory is None:
+            return None
+        return check_memory(as_folder("memory", self.memory) if isinstance(self.memory, str) else self.memory)
 
     def _train(self, X, n_clusters, callback_data=None, **details):
         """Fit the core to validated rows and keep the best of `n_init` results; set all shared attributes.
@@ -155,7 +157,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         """
         if self.checkpoint_dir is None:
             return seeds, [None] * len(seeds)
-        folder = Path(self.checkpoint_dir)
+        folder = Path(as_folder("checkpoint_dir", self.checkpoint_dir))
         folder.mkdir(parents=True, exist_ok=True)
         # A callable may draw another w each time; the one that the fit began with is in the checkpoint.
         init = getattr(self, "init", None)
@@ -303,6 +305,16 @@ def own_estimator(estimator, user):
         )
     check_is_fitted(estimator)
     return estimator
+
+
+def as_folder(name, path):
+    """Return the path of the folder that a parameter names, with the home directory in place of ``~``."""
+    if not os.fspath(path):
+        raise ValueError(f"{name} must be the path of a folder or None, got an empty string.")
+    folder = os.path.expanduser(path)
+    if os.path.isfile(folder):
+        raise NotADirectoryError(f"{name} must be the path of a folder, and {os.fspath(path)!r} is a file.")
+    return folder
 
 
 def warn_about(result, interrupted):

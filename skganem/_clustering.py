@@ -7,11 +7,11 @@ import torch
 from sklearn.base import ClusterMixin, _fit_context
 from sklearn.metrics import silhouette_score
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from skganem._base import BaseGANEM, check_answers
-from skganem._validation import as_rows, unchanged_on_error
+from skganem._validation import NumberInterval, as_rows, unchanged_on_error
 from skganem.core.graph.spectral import diffusion_embedding
 from skganem.core.recipe import CHOICES
 
@@ -108,8 +108,8 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         new data as initial responsibilities. `n_init` is then 1. The history is that of the last fit.
     checkpoint_dir : str or path-like, default=None
         A folder in which fit keeps its state, so that it can be killed at any moment: the same fit with the same folder goes
-        on from there, and ends as if it had never been interrupted. Needs the package safetensors. A folder of a fit of
-        other data or with other parameters is refused.
+        on from there, and ends as if it had never been interrupted. A folder of a fit of other data or with other parameters
+        is refused.
     checkpoint_every : int, default=1
         EM iterations from one state kept to the next.
     verbose : int, default=0
@@ -168,7 +168,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
 
     _parameter_constraints: dict = {
         **BaseGANEM._parameter_constraints,
-        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "n_clusters": [NumberInterval(Integral, 1, None, closed="left")],
         "init": [StrOptions(CHOICES["init"]), "array-like", callable, None],
     }
 

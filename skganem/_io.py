@@ -1,6 +1,8 @@
 """Fitted estimators in files that hold no code."""
 
+import os
 import warnings
+from pathlib import Path
 
 from sklearn.utils.validation import check_is_fitted
 
@@ -12,10 +14,10 @@ KIND = "model"
 
 
 def save(estimator, path):
-    """Write a fitted estimator to a file that holds no code: safetensors, with JSON in its header.
+    """Write a fitted estimator to a file that holds no code, in the format of safetensors.
 
     Unlike a pickle, such a file can be loaded from a source that isn't trusted, and on a machine without the device that it
-    was written on. The file appears whole or not at all. Needs the package safetensors.
+    was written on. The file appears whole or not at all.
 
     Parameters
     ----------
@@ -24,14 +26,14 @@ def save(estimator, path):
         recipe with one's own networks, or other libraries' objects, such as a DataFrame. A warning says which ones `load` is to
         be given. A RandomState as `random_state` is not written either, and will be None.
     path : str or path-like
-        The file; customarily ``.safetensors``.
+        The file; customarily ``.safetensors``. ``~`` is the home directory.
 
     Raises
     ------
     NotFittedError
         If the estimator is not fitted.
     TypeError
-        If it is none of skganem's.
+        If it is none of skganem's, or `path` is no path.
 
     See Also
     --------
@@ -51,6 +53,7 @@ def save(estimator, path):
     >>> bool((again.predict(X) == model.labels_).all())
     True
     """
+    path = as_file(path)
     check_is_fitted(estimator)
     if type(estimator) not in estimators().values():
         raise TypeError(f"save is for {', '.join(estimators())}, got a {type(estimator).__name__}.")
@@ -94,6 +97,8 @@ def load(path, *, device=None, **params):
     ValueError
         If the file is damaged, was not written by `save`, or was written by a newer version; or if the recipe holds functions
         and is not given.
+    TypeError
+        If `path` is no path.
 
     See Also
     --------
@@ -113,6 +118,7 @@ def load(path, *, device=None, **params):
     ...         print("is damaged, or no file of skganem's" in str(error))
     True
     """
+    path = as_file(path)
     kept = serialization.read(path, KIND)
     cls = estimators()[kept["estimator"]]
     names = set(cls().get_params(deep=False))
@@ -127,6 +133,18 @@ def load(path, *, device=None, **params):
     networks = kept["fitted"]["_networks"] or estimator._resolve_recipe().networks
     estimator.__setstate__({**kept["fitted"], "_networks": networks})
     return estimator
+
+
+def as_file(path):
+    """Return the path of a file, with the home directory in place of ``~``; raise an error if it can't be one."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be that of a file, a str or path-like, got a {type(path).__name__}.")
+    if not os.fspath(path):
+        raise ValueError("path must be that of a file, got an empty string.")
+    file = Path(path).expanduser()
+    if file.is_dir():
+        raise IsADirectoryError(f"path must be that of a file, and {str(file)!r} is a folder.")
+    return file
 
 
 def estimators():

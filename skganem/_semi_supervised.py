@@ -91,8 +91,8 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         new data as initial responsibilities. `n_init` is then 1. The history is that of the last fit.
     checkpoint_dir : str or path-like, default=None
         A folder in which fit keeps its state, so that it can be killed at any moment: the same fit with the same folder goes
-        on from there, and ends as if it had never been interrupted. Needs the package safetensors. A folder of a fit of
-        other data or with other parameters is refused.
+        on from there, and ends as if it had never been interrupted. A folder of a fit of other data or with other parameters
+        is refused.
     checkpoint_every : int, default=1
         EM iterations from one state kept to the next.
     verbose : int, default=0

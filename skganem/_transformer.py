@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.utils import check_consistent_length
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from skganem._base import BaseGANEM, check_answers
 from skganem._labels import as_column, is_marker, known_labels, split_labels
-from skganem._validation import as_rows, unchanged_on_error
+from skganem._validation import NumberInterval, as_rows, unchanged_on_error
 from skganem.core.init.responsibilities import hungarian_matching
 from skganem.core.recipe import CHOICES
 
@@ -106,8 +106,8 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         new data as initial responsibilities. `n_init` is then 1. The history is that of the last fit.
     checkpoint_dir : str or path-like, default=None
         A folder in which fit keeps its state, so that it can be killed at any moment: the same fit with the same folder goes
-        on from there, and ends as if it had never been interrupted. Needs the package safetensors. A folder of a fit of
-        other data or with other parameters is refused.
+        on from there, and ends as if it had never been interrupted. A folder of a fit of other data or with other parameters
+        is refused.
     checkpoint_every : int, default=1
         EM iterations from one state kept to the next.
     verbose : int, default=0
@@ -156,8 +156,8 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
 
     _parameter_constraints: dict = {
         **BaseGANEM._parameter_constraints,
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "n_components": [NumberInterval(Integral, 1, None, closed="left")],
+        "n_clusters": [NumberInterval(Integral, 1, None, closed="left")],
         "unlabeled": "no_validation",
         "init": [StrOptions(CHOICES["init"]), None],
     }

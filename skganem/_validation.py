@@ -7,6 +7,7 @@ from numbers import Integral
 
 import numpy as np
 import torch
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_array, validate_data
 
 from skganem.core.data.dataset import WILD_DISTANCE, chunks, wild_fences
@@ -21,12 +22,24 @@ MOST_ROWS, SEVERAL_ROWS = 1000, 10
 NARROW = 0.1
 #: What equal values vary by through rounding, at most.
 ROUNDING = 1e-9
+#: What has axes that can be added and moved.
+ARRAYS = (np.ndarray, torch.Tensor)
+#: How the names of dtypes of times begin, in NumPy, pandas and polars.
+TIMES = ("date", "time", "period", "duration")
 #: By the number of channels: how far apart pixels that are side by side may lie in a row. Where that is 1 in spite of three
 #: channels, each of these is an image of its own in the row.
 LAYOUTS = {1: (1,), 3: (3, 1)}
 
 
-def as_rows(estimator, X, *, reset, image_shape=None, min_samples=1):
+class NumberInterval(Interval):
+    """An interval of numbers, which True and False are not."""
+
+    def is_satisfied_by(self, val):
+        """Tell whether a value is a number in the interval."""
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
+
+
+def as_rows(estimator, X, *, reset, image_shape="auto", min_samples=1):
     """Validate X as scikit-learn does and return it as rows (n, d); an array is not copied if its images lie in one piece.
 
     Parameters
@@ -43,9 +56,10 @@ def as_rows(estimator, X, *, reset, image_shape=None, min_samples=1):
     -------
     ndarray or LazyArray of shape (n, d)
     """
+    _refuse_values(X)
+    original = X
     if isinstance(X, torch.Tensor):
-        X = X.detach().cpu()
-        X = (X.float() if X.dtype == torch.bfloat16 else X).numpy()
+        X = (X.float() if X.dtype == torch.bfloat16 else X).numpy(force=True)
     X = adapt(X)
     shape = tuple(getattr(X, "shape", np.shape(X) if isinstance(X, (list, tuple)) else ()))
     if len(shape) in (3, 4):
@@ -57,14 +71,21 @@ def as_rows(estimator, X, *, reset, image_shape=None, min_samples=1):
         raise ValueError(f"X must be rows (n, d) or images (n, h, w) or (n, h, w, c), got an array of shape {shape}.")
     if reset and given is not None:
         _check_image_shape(image_shape, given)
-    X = validate(estimator, X, reset=reset, min_samples=min_samples)
+    elif not reset:
+        _refuse_single_sample(estimator, original, shape)
+    with np.errstate(all="ignore"):  # a sum of large values may overflow
+        X = validate(estimator, X, reset=reset, min_samples=min_samples)
+    _refuse_values(X)  # of a list, too
+    X = X.astype(np.float64) if X.dtype == object else X  # as categories of a data frame are
     if reset:
         estimator._given_as_images = given is not None
-        estimator.image_shape_ = _resolve_image_shape(estimator, X, image_shape, given)
+        estimator.image_shape_ = _resolve_image_shape(estimator, X, image_shape, given, original)
     elif given is not None and given != estimator.image_shape_:
         expected = "rows" if estimator.image_shape_ is None else f"images of shape {estimator.image_shape_}"
         name = type(estimator).__name__
-        raise ValueError(f"X has images of shape {given}, but {name} is expecting {expected} as input.")
+        moved = len(given) == 3 and (*given[1:], given[0]) == estimator.image_shape_
+        advice = f" Put the channels last: {_channels_last(original, given)}." if moved else ""
+        raise ValueError(f"X has images of shape {given}, but {name} is expecting {expected} as input.{advice}")
     return X
 
 
@@ -83,6 +104,39 @@ def _is_auto(image_shape):
     return isinstance(image_shape, str) and image_shape == "auto"
 
 
+def _refuse_values(X):
+    """Raise an error if X has times, whose unit would decide how much they count, or masked values."""
+    dtypes = X.dtypes if hasattr(X, "columns") else [getattr(X, "dtype", None)]
+    names = {str(getattr(dtype, "name", dtype)) for dtype in dtypes}
+    times = sorted(name for name in names if name.lower().startswith(TIMES))
+    if times:
+        raise TypeError(
+            f"X has times ({', '.join(times)}), which have no unit of their own: make numbers of them, such as days."
+        )
+    if np.ma.is_masked(X):
+        raise ValueError("X has masked values, and missing values are not supported: fill them, or leave their samples out.")
+
+
+def _refuse_single_sample(estimator, X, shape):
+    """Raise ValueError if X has the shape of one of the samples that a fitted estimator takes an array of."""
+    own = estimator.image_shape_
+    if shape in (own, (estimator.n_features_in_,)):
+        advice = "X[None]" if isinstance(X, ARRAYS) else "[X]"
+    elif own is not None and (shape == (*own, 1) or own == (*shape, 1)):
+        advice = f"numpy.reshape(X, {(1, *own)})"
+    else:
+        return
+    raise ValueError(f"X has shape {shape}, which is that of a single sample. Reshape your data: pass {advice}.")
+
+
+def _channels_last(X, shape):
+    """Say how images X, or rows that are images of a shape, get their channels from the first axis to the last one."""
+    array = "X" if isinstance(X, ARRAYS) else "numpy.asarray(X)"
+    if np.ndim(X) == 2:
+        array += f".reshape(-1, {', '.join(map(str, shape))})"
+    return f"{array}.{'permute' if isinstance(X, torch.Tensor) else 'transpose'}(0, 2, 3, 1)"
+
+
 def _check_image_shape(image_shape, given):
     if image_shape is None:
         raise ValueError("image_shape=None stands for rows, but X has images: pass X.reshape(len(X), -1).")
@@ -90,11 +144,11 @@ def _check_image_shape(image_shape, given):
         raise ValueError(f"image_shape={tuple(image_shape)} contradicts X, whose images have shape {given}.")
 
 
-def _resolve_image_shape(estimator, X, image_shape, given):
+def _resolve_image_shape(estimator, X, image_shape, given, original):
     """Return the shape of the images that rows X (n, d) are, or None; `given` is that of an array of images."""
     if given is not None or not _is_auto(image_shape):
         image_shape = given or image_shape
-        return None if image_shape is None else _valid_image_shape(image_shape, X.shape[1])
+        return None if image_shape is None else _valid_image_shape(image_shape, X.shape[1], original)
     if estimator._continues:
         return estimator.image_shape_
     found = infer_image_shape(X)
@@ -103,7 +157,7 @@ def _resolve_image_shape(estimator, X, image_shape, given):
     return found
 
 
-def _valid_image_shape(image_shape, n_features):
+def _valid_image_shape(image_shape, n_features, X):
     image_shape = tuple(image_shape)
     if len(image_shape) not in (2, 3) or not all(isinstance(side, Integral) and side > 0 for side in image_shape):
         raise ValueError(f"image_shape must be (height, width) or (height, width, channels), got {image_shape}.")
@@ -113,9 +167,11 @@ def _valid_image_shape(image_shape, n_features):
             f"image_shape={image_shape} stands for {int(np.prod(image_shape))} values, but X has {n_features} features."
         )
     if has_channels_first(image_shape):
-        raise ValueError(
-            f"Images of shape {image_shape} seem to have their channels first; they must come last: X.transpose(0, 2, 3, 1)."
-        )
+        text = f"Images of shape {image_shape} seem to have their channels first; they must come last"
+        text += f": {_channels_last(X, image_shape)}."
+        if image_shape[0] >= MIN_IMAGE_SIDE:
+            text += f" If they do have {image_shape[2]} channels, swap their height and width."
+        raise ValueError(text)
     if min(image_shape[:2]) < MIN_IMAGE_SIDE:
         raise ValueError(
             f"Images of shape {image_shape} are too small for convolutions, which need sides of {MIN_IMAGE_SIDE} or more. "
@@ -124,6 +180,7 @@ def _valid_image_shape(image_shape, n_features):
     return image_shape
 
 
+@np.errstate(all="ignore")
 def infer_image_shape(X):
     """Return the shape of the square images, gray or with 3 channels, that rows X (n, d) look like, or None."""
     for channels, steps in LAYOUTS.items():

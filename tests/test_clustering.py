@@ -13,7 +13,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import adjusted_rand_score
 
-from skganem import GANEMClustering, Recipe, clustering_error
+from skganem import GANEMClustering, ImageWarp, Recipe, clustering_error
 from skganem.core.data.dataset import ArrayDataset, Scaler
 from skganem.core.em import loop
 from skganem.core.em.state import DivergenceError
@@ -408,6 +408,38 @@ def test_bad_input_is_refused_and_changes_nothing(digits, fitted, case):
     np.testing.assert_array_equal(model.predict_proba(X), w)
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        *({name: value} for name in ("n_clusters", "n_init", "checkpoint_every") for value in (True, np.True_, 3.0)),
+        *({name: value} for name in ("max_iter", "width") for value in (True, np.True_, 3.0)),
+        {"batch_size": 16.0}, {"tol": True}, {"n_clusters": "3"}, {"warm_start": 1}, {"random_state": 3.0}, {"device": 0},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_parameters_of_other_kinds_are_refused_by_name(blobs, params):
+    name = next(iter(params))
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of GANEMClustering must be"):
+        fast(**params).fit(blobs[0])
+
+
+def test_the_class_of_an_augmentation_is_none(digits):
+    with pytest.raises(
+        ValueError, match=r"augmentation must be one of auto, got <class .*Pass an instance: ImageWarp\(\.\.\.\)"
+    ):
+        fast(augmentation=ImageWarp).fit(digits[0])
+
+
+def test_numbers_of_numpy_are_as_good_as_pythons(blobs):
+    X = blobs[0]
+    plain = {"n_clusters": 3, "max_iter": 2, "tol": 0.5, "n_init": 1, "batch_size": 16, "width": 8, "random_state": 3}
+    kinds = {int: np.int64, float: np.float32}
+    numpys = {name: kinds[type(value)](value) for name, value in plain.items()}
+    expected = fast(**plain).fit(X).predict_proba(X)
+    found = fast(**numpys, warm_start=np.False_, verbose=np.int64(0), checkpoint_every=np.int8(1)).fit(X)
+    np.testing.assert_array_equal(found.predict_proba(X), expected)
+
+
 def test_bad_input_at_predict(digits):
     X, _ = digits
     model = fast().fit(X)
@@ -467,11 +499,25 @@ def test_uniform_w_of_ones_own_is_as_good_as_the_recipes(blobs):
     np.testing.assert_array_equal(own.predict_proba(X), fast(3, init="uniform").fit(X).predict_proba(X))
 
 
-@pytest.mark.parametrize(("mean", "spread"), [(0, 1e160), (1e160, 1e160), (1e308, 1e300), (0, 1e307)])
-def test_values_too_large_for_their_spread_are_refused(mean, spread):
-    X = mean + spread * np.random.default_rng(0).normal(size=(60, 3))
+def test_values_too_far_apart_for_any_number_are_refused():
+    X = 1.7e308 * np.random.default_rng(0).choice([-1, 1], size=(60, 3))
     with pytest.raises(ValueError, match="their spread is infinite"):
         fast().fit(X)
+
+
+@pytest.mark.parametrize("kind", ["rows", "images"])
+@pytest.mark.parametrize("exponent", [-1040, -665, -500, 500, 665, 1000])
+def test_values_of_any_size_have_the_same_labels(blobs, digits, kind, exponent):
+    """Powers of 2, from 1e-313 to 1e301, whatever NumPy does where a number underflows or overflows."""
+    X = blobs[0] if kind == "rows" else digits[0][:60]
+    expected, scaled = fast().fit(X), np.ldexp(X, exponent)
+    with np.errstate(all="raise"):
+        model = fast().fit(scaled)
+        np.testing.assert_array_equal(model.labels_, expected.labels_)
+        np.testing.assert_array_equal(model.predict(scaled), expected.labels_)
+        assert model.score(scaled) == pytest.approx(expected.score(X))
+        samples = model.sample(5, random_state=0)[0]
+    np.testing.assert_allclose(np.ldexp(samples, -exponent), expected.sample(5, random_state=0)[0], atol=1e-2)
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint64", "float16"])

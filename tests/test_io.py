@@ -1,12 +1,14 @@
 """Models in files, checkpoints, and fits that go on."""
 
 import copy
+import io
 import json
 import multiprocessing
 import os
 import pickle
 import signal
 from contextlib import nullcontext
+from functools import partial
 
 import joblib
 import numpy as np
@@ -23,8 +25,6 @@ from skganem.core.em import loop
 from skganem.core.networks.architectures import generator
 from skganem.core.runtime import serialization
 from tests.conftest import count_calls, everything, fast_recipe
-
-safetensors_numpy = pytest.importorskip("safetensors.numpy")
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +165,12 @@ def test_damaged_files_are_refused(fitted, tmp_path):
             load(other)
 
 
+def write_head(path, head):
+    """Write a file whose checksum is right, whatever is in it."""
+    with open(path, "wb") as file:
+        file.writelines(serialization.pack(head, {}))
+
+
 class Bomb:
     """What runs code when it is unpickled."""
 
@@ -177,17 +183,16 @@ def test_foreign_files_are_refused(fitted, tmp_path, monkeypatch):
     model = fitted[1][0]
     save(model, "model.safetensors")
     serialization.write("checkpoint.safetensors", "checkpoint", {})
-    safetensors_numpy.save_file({"x": np.zeros(3)}, "foreign.safetensors")
     (tmp_path / "bomb.pkl").write_bytes(pickle.dumps(Bomb()))
     torch.save(Bomb(), "bomb.pt")
     joblib.dump(model, "model.joblib")
     (tmp_path / "text.txt").write_text("hello")
     head = {"format": "skganem", "version": "2", "kind": "model", "value": json.dumps({"new": "things"})}
-    safetensors_numpy.save_file({}, "future.safetensors", {**head, "digest": serialization.digest(head, {})})
+    write_head("future.safetensors", head)
     stale = {**head, "version": "1", "value": json.dumps({"$": "NoSuchRecord", "items": {}})}
-    safetensors_numpy.save_file({}, "stale.safetensors", {**stale, "digest": serialization.digest(stale, {})})
+    write_head("stale.safetensors", stale)
     for name, message in {
-        "checkpoint.safetensors": "holds a checkpoint, not a model", "foreign.safetensors": "not written by skganem",
+        "checkpoint.safetensors": "holds a checkpoint, not a model",
         "bomb.pkl": "no file of skganem's", "bomb.pt": "no file of skganem's", "model.joblib": "no file of skganem's",
         "text.txt": "no file of skganem's", "future.safetensors": "newer version", "stale.safetensors": "another version",
     }.items():  # fmt: skip
@@ -218,6 +223,64 @@ def test_skops_keeps_a_model(fitted, tmp_path):
     unknown = skops.get_untrusted_types(file=tmp_path / "model.skops")
     assert all(name == "numpy.dtype" or name.startswith("skganem.") for name in unknown)
     np.testing.assert_array_equal(skops.load(tmp_path / "model.skops", trusted=unknown).predict(X), models[0].predict(X))
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "message"),
+    [
+        (io.BytesIO(), TypeError, "that of a file, a str or path-like, got a BytesIO"),
+        (b"model", TypeError, "got a bytes"),
+        (None, TypeError, "got a NoneType"),
+        ("", ValueError, "got an empty string"),
+        ("folder", IsADirectoryError, "'folder' is a folder"),
+    ],
+    ids=["file object", "bytes", "None", "empty", "folder"],
+)
+def test_what_is_no_path_of_a_file_is_refused(fitted, tmp_path, monkeypatch, path, error, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    for use in (load, partial(save, fitted[1][0])):
+        with pytest.raises(error, match=message):
+            use(path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
+
+
+def test_open_and_closed_files_are_no_paths(fitted, tmp_path):
+    (tmp_path / "model").touch()
+    with open(tmp_path / "model", "rb") as file:
+        with pytest.raises(TypeError, match="got a BufferedReader"):
+            load(file)
+    with pytest.raises(TypeError, match="got a BufferedReader"):
+        save(fitted[1][0], file)
+
+
+def test_a_file_in_a_folder_that_does_not_exist_is_refused(fitted, tmp_path):
+    (tmp_path / "file").touch()
+    for folder in ("absent", "file"):
+        with pytest.raises(FileNotFoundError, match=rf"model' can't be written: '.*{folder}' is no folder"):
+            save(fitted[1][0], tmp_path / folder / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_tilde_is_the_home_directory(fitted, tmp_path, monkeypatch):
+    X, models = fitted
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    save(models[0], "~/model")
+    assert load("~/model").n_iter_ == models[0].n_iter_
+    GANEMClustering(3, recipe=fast_recipe(), memory="~/memory", checkpoint_dir="~/fit", random_state=0).fit(X)
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "memory", "fit"}
+    assert (tmp_path / "fit" / "init_1.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", ["memory", "checkpoint_dir"])
+def test_what_is_no_folder_is_refused(name, blobs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    for path, error, message in (("", ValueError, "got an empty string"), ("file", NotADirectoryError, "'file' is a file")):
+        with pytest.raises(error, match=f"{name} must be .*{message}"):
+            GANEMClustering(3, recipe=fast_recipe(), **{name: path}).fit(blobs[0])
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 # Checkpoints

@@ -154,3 +154,9 @@ def test_before_a_regressor(blobs):
     transformer = fast().fit(X)
     model = make_pipeline(FrozenEstimator(transformer), Ridge()).fit(X, target)
     np.testing.assert_array_equal(model[:-1].transform(X), transformer.transform(X))
+
+
+@pytest.mark.parametrize("name", ["n_components", "n_clusters"])
+def test_true_is_no_number(blobs, name):
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of GANEMTransformer must be an int"):
+        GANEMTransformer(**{name: True}).fit(blobs[0])

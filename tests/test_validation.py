@@ -1,13 +1,16 @@
 import re
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
+import torch
 from sklearn.datasets import load_breast_cancer, load_digits, make_blobs
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, Normalizer, QuantileTransformer, StandardScaler
 
 from skganem import GANEMClustering, GANEMTransformer, ImageWarp
-from skganem._validation import infer_image_shape
+from skganem._validation import as_rows, infer_image_shape
 from skganem.core.data.dataset import Scaler
 from tests.conftest import fast_recipe
 
@@ -190,3 +193,154 @@ def test_values_that_are_scaled_otherwise_than_in_fit_are_reported(digits, blobs
     for part in (X, X[:1], X[:20], X[X.reshape(len(X), -1).std(axis=1).argsort()[:20]], 0.7 * X):
         assert len(model.predict(part)) == len(part)
     assert len(model.predict(np.zeros_like(X[:20]))) == 20
+
+
+def fitted_to(shape):
+    """Return an estimator that knows the shape of its samples, and nothing else."""
+    estimator = GANEMClustering()
+    as_rows(estimator, np.random.default_rng(0).normal(size=(20, *shape)), reset=True)
+    return estimator
+
+
+def advised(message, X):
+    """Return what a message advises to pass instead of X."""
+    advice = message.split("pass " if "pass " in message else "last: ")[1].split(" If ")[0].removesuffix(".")
+    return eval(advice, {"X": X, "numpy": np})
+
+
+FORMS = {"array": np.asarray, "tensor": torch.tensor, "list": np.ndarray.tolist}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("shape", "given"),
+    [
+        ((8, 8), (8, 8)),
+        ((8, 9, 3), (8, 9, 3)),
+        ((8, 8), (8, 8, 1)),
+        ((8, 8, 1), (8, 8)),
+        ((8, 8, 1), (8, 8, 1)),
+        ((8, 8), (64,)),
+        ((5,), (5,)),
+    ],
+)
+def test_a_single_sample_is_to_be_passed_as_an_array_of_one(shape, given, form):
+    estimator, values = fitted_to(shape), np.random.default_rng(0).normal(size=given)
+    X = FORMS[form](values)
+    with pytest.raises(ValueError, match=r"that of a single sample\. Reshape your data: pass") as error:
+        as_rows(estimator, X, reset=False)
+    np.testing.assert_array_equal(as_rows(estimator, advised(str(error.value), X), reset=False), values.reshape(1, -1))
+
+
+def test_a_single_sample_may_be_a_series_or_a_data_frame():
+    image = np.random.default_rng(0).normal(size=(8, 8))
+    for estimator, X in ((fitted_to((64,)), pd.Series(image.ravel())), (fitted_to((8, 8)), pd.DataFrame(image))):
+        with pytest.raises(ValueError, match=r"Reshape your data: pass \[X\]"):
+            as_rows(estimator, X, reset=False)
+        np.testing.assert_array_equal(as_rows(estimator, [X], reset=False), image.reshape(1, 64))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("rows", [False, True])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (4, 8, 20), (5, 9, 24), (6, 16, 16), (8, 64, 64), (13, 64, 64)])
+def test_channels_that_come_first_are_suspected(shape, rows, form):
+    values = np.random.default_rng(0).normal(size=(2, *shape))
+    X = FORMS[form](values.reshape(2, -1) if rows else values)
+    with pytest.raises(ValueError, match="seem to have their channels first") as error:
+        as_rows(GANEMClustering(), X, reset=True, image_shape=shape if rows else "auto")
+    moved = advised(str(error.value), X)
+    assert str(error.value).count("permute") == (form == "tensor")
+    estimator = GANEMClustering()
+    as_rows(estimator, moved, reset=True)
+    assert estimator.image_shape_ == (*shape[1:], shape[0])
+    np.testing.assert_array_equal(moved, values.transpose(0, 2, 3, 1))
+    if not rows:
+        with pytest.raises(ValueError, match=r"images of shape .* Put the channels last: ") as error:
+            as_rows(estimator, X, reset=False)
+        np.testing.assert_array_equal(advised(str(error.value), X), moved)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(8, 8, 3), (8, 9, 64), (8, 64, 13), (9, 16, 16), (13, 64, 48), (32, 32, 32), (64, 8, 64), (64, 64, 13), (64, 32, 32)],
+)
+def test_channels_that_come_last_are_not_suspected(shape):
+    estimator = GANEMClustering()
+    as_rows(estimator, np.zeros((2, *shape)), reset=True)
+    assert estimator.image_shape_ == shape
+
+
+NUMBERS = np.arange(12).reshape(6, 2)
+TIMES = {
+    "array": NUMBERS.astype("datetime64[ns]"),
+    "durations": NUMBERS.astype("timedelta64[D]"),
+    "of another byte order": NUMBERS.astype(">M8[s]"),
+    "images": np.zeros((2, 8, 8), "datetime64[s]"),
+    "list": [list(row) for row in NUMBERS.astype("datetime64[s]")],
+    "frame": pd.DataFrame(NUMBERS.astype("datetime64[ns]")),
+    "column": pd.DataFrame({"a": NUMBERS[:, 0].astype("datetime64[ns]"), "b": 1.0}),
+    "column of durations": pd.DataFrame({"a": NUMBERS[:, 0].astype("timedelta64[ns]"), "b": 1.0}),
+    "time zone": pd.DataFrame({"a": pd.to_datetime(NUMBERS[:, 0], utc=True), "b": 1.0}),
+    "periods": pd.DataFrame({"a": pd.period_range("2026", periods=6, freq="D"), "b": 1.0}),
+    "polars": pl.DataFrame({"a": NUMBERS[:, 0].astype("datetime64[ns]"), "b": NUMBERS[:, 1]}),
+    "durations in polars": pl.DataFrame({"a": NUMBERS[:, 0].astype("timedelta64[ns]"), "b": NUMBERS[:, 1]}),
+}
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_times_are_refused(kind):
+    with pytest.raises(TypeError, match=r"X has times \(.*make numbers of them"):
+        as_rows(GANEMClustering(), TIMES[kind], reset=True)
+
+
+@pytest.mark.parametrize("shape", [(6, 2), (6, 8, 8)])
+def test_masked_values_are_missing_ones(shape):
+    X = np.ma.array(np.random.default_rng(0).normal(size=shape))
+    np.testing.assert_array_equal(as_rows(GANEMClustering(), X, reset=True), X.data.reshape(6, -1))
+    with pytest.raises(ValueError, match="X has masked values"):
+        as_rows(GANEMClustering(), np.ma.masked_greater(X, 1.0), reset=True)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda X: X.astype(object),
+        lambda X: np.array([[Decimal(int(value)) for value in row] for row in X], dtype=object),
+        lambda X: X.astype(str).astype(object),
+        lambda X: X.astype(np.longdouble),
+        lambda X: pd.DataFrame(X, columns=["date", "time"]),
+        lambda X: pd.DataFrame(X).astype("Int64"),
+        lambda X: pd.DataFrame(X).astype("category"),
+        lambda X: torch.tensor(X, dtype=torch.bfloat16),
+        lambda X: torch.tensor(X, dtype=torch.float32, requires_grad=True),
+        lambda X: torch.tensor(-1j * X).conj().imag,
+    ],
+    ids=["object", "decimal", "words", "long", "names", "nullable", "category", "bfloat16", "gradients", "negated view"],
+)
+def test_numbers_of_any_kind_are_numbers(make):
+    X = as_rows(GANEMClustering(), make(NUMBERS), reset=True)
+    assert X.dtype.kind in "if"
+    np.testing.assert_array_equal(X, NUMBERS)
+
+
+def test_bools_are_numbers():
+    for X in (NUMBERS > 5, pd.DataFrame(NUMBERS > 5), pd.DataFrame(NUMBERS > 5).astype("boolean"), torch.tensor(NUMBERS > 5)):
+        np.testing.assert_array_equal(as_rows(GANEMClustering(), X, reset=True).astype(float), NUMBERS > 5)
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (NUMBERS + 1j, "Complex data"),
+        (torch.tensor(NUMBERS + 1j).conj(), "Complex data"),
+        ((NUMBERS + 1j).astype(object), "not 'complex'"),
+        (NUMBERS.astype(str), "not compatible with arrays of bytes/strings"),
+        (np.array([["a", "b"]] * 6, dtype=object), "could not convert string to float: 'a'"),
+        (pd.DataFrame({"a": pd.Categorical(["x", "y"] * 3)}), "could not convert string to float: 'x'"),
+        (pd.DataFrame({"a": [1, None] * 3}, dtype="Int64"), "contains NaN"),
+    ],
+    ids=["complex", "conjugate", "complex objects", "strings", "words", "categories", "missing"],
+)
+def test_what_is_no_number_is_refused(X, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        as_rows(GANEMClustering(), X, reset=True)

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -218,17 +219,18 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, names in CHOICES.items():
             value = getattr(self, name)
-            function = callable(value) and name not in NAME_ONLY
+            function = callable(value) and not isinstance(value, type) and name not in NAME_ONLY
             allowed = value in names if isinstance(value, str) else function or (value is None and name in OPTIONAL)
             if not allowed:
-                raise ValueError(f"{name} must be one of {', '.join(sorted(names))}, got {value!r}.")
+                advice = f" Pass an instance: {value.__name__}(...)." if isinstance(value, type) else ""
+                raise ValueError(f"{name} must be one of {', '.join(sorted(names))}, got {value!r}.{advice}")
         for name, least in MINIMA.items():
             value = getattr(self, name)
             if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name} must be an int of {least} or more, got {value!r}.")
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
-            if not (value is None and name in OPTIONAL) and not (isinstance(value, Real) and low <= float(value) <= high):
+            if not (value is None and name in OPTIONAL) and not (is_real(value) and low <= float(value) <= high):
                 raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}.")
         if not (self.generated_weight or self.consistency_weight):
             raise ValueError("generated_weight and consistency_weight are both 0: nothing would teach the E-net.")
@@ -237,8 +239,10 @@ class Recipe:
             if least > most:
                 raise ValueError(f"min_{step}_steps={least} is more than max_{step}_steps={most}.")
         rates = self.learning_rates
-        if not isinstance(rates, Sequence) or len(rates) != 3 or not all(isinstance(r, Real) and float(r) >= 0 for r in rates):
+        if not isinstance(rates, Sequence) or len(rates) != 3 or not all(is_real(rate) and float(rate) >= 0 for rate in rates):
             raise ValueError(f"learning_rates must be three numbers, of G, D and E, got {rates!r}.")
+        if not isinstance(self.discriminator_weighting, (bool, np.bool_)):
+            raise ValueError(f"discriminator_weighting must be True or False, got {self.discriminator_weighting!r}.")
         if not isinstance(self.networks, Networks):
             raise ValueError(f"networks must be a Networks, got {self.networks!r}.")
         # As plain numbers: NumPy's, of which grids are made, are not shown alike, and torch does not take them everywhere.
@@ -248,6 +252,7 @@ class Recipe:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, float(getattr(self, name)))
         object.__setattr__(self, "learning_rates", tuple(float(rate) for rate in rates))
+        object.__setattr__(self, "discriminator_weighting", bool(self.discriminator_weighting))
 
     @classmethod
     def fast(cls) -> Recipe:
@@ -325,6 +330,11 @@ class Recipe:
         if unknown:
             raise ValueError(f"a recipe has no {', '.join(unknown)}; its fields are {', '.join(sorted(known))}")
         return replace(self, **changes)
+
+
+def is_real(value: Any) -> TypeGuard[Real]:
+    """Tell whether a value is a number, which True and False are not."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _short(value: Any) -> str:

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from skganem import GANEMClustering, Recipe
+from skganem import GANEMClustering, ImageWarp, Recipe
 from skganem.core.em.e_step import n_e_steps
 from skganem.core.em.m_step import n_m_steps
 from tests.conftest import fast_recipe
@@ -69,6 +70,12 @@ def test_an_unknown_field_is_refused_by_name():
         ({"learning_rates": (1e-3, 1e-3)}, "learning_rates must be three numbers"),
         ({"networks": len}, "networks must be a Networks"),
         ({"init": "spectral"}, "init must be one of"),
+        ({"tol": True}, "tol must be a number from 0 to 1, got True"),
+        ({"learning_rates": (True, 1e-3, 1e-3)}, "learning_rates must be three numbers"),
+        ({"discriminator_weighting": "no"}, "discriminator_weighting must be True or False, got 'no'"),
+        ({"discriminator_weighting": 1}, "discriminator_weighting must be True or False"),
+        ({"augmentation": ImageWarp}, r"augmentation must be one of .* Pass an instance: ImageWarp\(\.\.\.\)"),
+        ({"generator_loss": torch.nn.CrossEntropyLoss}, "generator_loss must be one of .* Pass an instance"),
     ],
 )
 def test_invalid_values_are_refused(change, message):
@@ -79,7 +86,8 @@ def test_invalid_values_are_refused(change, message):
 def test_numpy_numbers_are_as_good_as_pythons(digits):
     """Grids are made of them; a checkpoint would refuse them, and torch takes them for no shape of an image."""
     drawn = {"width": np.int64(4), "batch_size": np.int16(16), "tol": np.float64(0.5), "learning_rates": [np.float64(1)] * 3}
-    plain = {"width": 4, "batch_size": 16, "tol": 0.5, "learning_rates": (1.0, 1.0, 1.0)}
+    drawn["discriminator_weighting"] = np.False_
+    plain = {"discriminator_weighting": False, "width": 4, "batch_size": 16, "tol": 0.5, "learning_rates": (1.0, 1.0, 1.0)}
     assert repr(Recipe().but(**drawn)) == repr(Recipe().but(**plain))
     recipe = fast_recipe(max_iter=1, encoder_steps=1)
     model = GANEMClustering(np.int64(2), recipe=recipe, width=np.int64(4)).fit(digits[0])

@@ -9,17 +9,20 @@ import torch
 from torch import Tensor
 
 from skganem.core.data.dataset import ArrayDataset
-from skganem.core.data.shapes import Shape
+from skganem.core.data.shapes import Shape, is_image
 from skganem.core.runtime.device import channels_last, full_precision
 
 #: Samples that pass a network at once on a CPU and on a GPU. On a CPU, more would leave its caches; on a GPU, fewer would
 #: leave it idle.
 CPU_CHUNK, GPU_CHUNK = 192, 4096
-#: Any chunk is a multiple of so many rows: whole tiles of the kernels that multiply matrices (6 rows with AVX2, 16 or 48
-#: with AVX-512). Rows left over are summed in another order, so that the last digits would depend on the chunk.
+#: Chunks above the least are multiples of so many rows: whole tiles of the kernels that multiply matrices (6 rows with AVX2,
+#: 16 or 48 with AVX-512). Rows left over are summed in another order, so that the last digits would depend on the chunk.
 TILE = 48
-#: Values in a chunk at most, and rows at least: 16 MiB of float32, so that large images do not fill the memory.
+#: Values in a chunk at most, and samples at least: 16 MiB of float32, so that large samples do not fill the memory.
 CHUNK_VALUES, MIN_CHUNK = 1 << 22, 16
+#: Of images on a CPU, values in a chunk at most: 1 MiB of float32. Images of 64x64 stay in its caches, and a single one, which
+#: is padded to a chunk, takes 6 ms instead of 83. Rows pass through large matrices, which smaller chunks would read more often.
+CPU_IMAGE_VALUES = 1 << 18
 
 
 def shuffled_batches(n: int, size: int, rng: torch.Generator) -> list[Tensor]:
@@ -40,8 +43,10 @@ def endless_batches(n: int, size: int, n_batches: int, rng: torch.Generator) -> 
 
 def chunk_size(shape: Shape, device: torch.device) -> int:
     """Return the samples in a chunk: always as many for a shape and a device, so that no answer depends on the number."""
-    fits = max(MIN_CHUNK, CHUNK_VALUES // math.prod(shape) // TILE * TILE)
-    return min(CPU_CHUNK if device.type == "cpu" else GPU_CHUNK, fits)
+    on_cpu = device.type == "cpu"
+    n_values = CPU_IMAGE_VALUES if on_cpu and is_image(shape) else CHUNK_VALUES
+    fits = max(MIN_CHUNK, n_values // math.prod(shape) // TILE * TILE)
+    return min(CPU_CHUNK if on_cpu else GPU_CHUNK, fits)
 
 
 @torch.no_grad()

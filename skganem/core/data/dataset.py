@@ -72,7 +72,7 @@ class Scaler:
     @classmethod
     def fit(cls, array: Array, shape: Shape) -> Scaler:
         """Measure the scaler of `array` (n, d) for samples of `shape`, reading it in chunks."""
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             scaler = cls._fit_images(array) if is_image(shape) else cls._fit_rows(array)
         if not (np.isfinite(scaler.scale) and np.isfinite(scaler.offset).all()):
             raise ValueError("X has values so large that their spread is infinite; scale them first.")
@@ -87,19 +87,24 @@ class Scaler:
             n_wild = n_wild if n_wild <= MAX_WILD_SHARE * array.size else 0
         if n_wild:
             low, high = value_range(array, *fences)
-        return cls(np.asarray((low + high) / 2), (high - low) / 2 or 1.0, n_wild)
+        return cls(np.asarray(low / 2 + high / 2), high / 2 - low / 2 or 1.0, n_wild)
 
     @classmethod
     def _fit_rows(cls, array: Array) -> Scaler:
         # Measured from the first row, the mean of a constant feature has no rounding error.
         first = np.asarray(array[0], np.float64)
-        mean = first + sum((part - first).sum(axis=0, dtype=np.float64) for part in chunks(array)) / len(array)
-        spread = sum(np.square(part - mean).sum(axis=0) for part in chunks(array)) / len(array)
+        # Divided by a power of two, which rounds nothing, differences have squares that are neither 0 nor infinite.
+        largest = max(float(np.abs(part - first).max()) for part in chunks(array))
+        unit = math.ldexp(1.0, math.frexp(largest)[1] - 1) if 0 < largest < math.inf else 1.0
+        total = sum(((part - first) / unit).sum(axis=0, dtype=np.float64) for part in chunks(array))
+        mean = first + total / len(array) * unit
+        spread = sum(np.square((part - mean) / unit).sum(axis=0) for part in chunks(array)) / len(array)
         # What is constant but for rounding does not vary.
-        varies = (spread > (16 * np.finfo(np.float64).eps * np.abs(mean)) ** 2) | ~np.isfinite(spread)
-        scale = float(np.sqrt(spread[varies].mean())) if varies.any() else 1.0
-        return cls(np.asarray(mean), scale)
+        varies = (spread > (16 * np.finfo(np.float64).eps * np.abs(mean / unit)) ** 2) | ~np.isfinite(spread)
+        scale = float(np.sqrt(spread[varies].mean())) * unit if varies.any() else 1.0
+        return cls(np.asarray(mean), scale or 1.0)
 
+    @np.errstate(all="ignore")
     def inverse_transform(self, samples: Tensor) -> np.ndarray:
         r"""Turn samples (n, \*shape) of the networks back into rows (n, d) of the caller's range, in float64."""
         rows = samples.permute(0, 2, 3, 1) if samples.dim() == 4 else samples

@@ -7,8 +7,9 @@ in the data set, or None for generated ones, and `rng` the generator that all ra
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -79,6 +80,13 @@ class ImageWarp:
     contrast: float = 1.0
     # As much as hides a photograph's tint; not tuned.
     color: float = 0.28
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) < math.inf:
+                raise ValueError(f"{field.name} must be a number of 0 or more, got {value!r}.")
+            object.__setattr__(self, field.name, float(value))  # NumPy's are not shown alike, as fingerprints need
 
     def __call__(self, x: Tensor, index: Tensor | None, rng: torch.Generator) -> Tensor:
         """Return a changed copy of images x (b, c, h, w) in [-1, 1]; what comes into sight is the border's color."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from torch import Tensor, nn
 
@@ -172,6 +172,8 @@ def discriminator_features(shape: Shape, width: int) -> nn.Sequential:
 class Networks:
     """How to build the three networks: the seam at which one's own ``nn.Module`` goes in.
 
+    Each is built by a function, or by a class of modules whose constructor has the same parameters.
+
     Parameters
     ----------
     generator : callable (shape, n_inputs, width) -> nn.Module
@@ -186,6 +188,15 @@ class Networks:
     generator: Callable[[Shape, int, int], nn.Module] = generator
     discriminator: Callable[[Shape, int], nn.Module] = discriminator_features
     e_net: Callable[[Shape, int], nn.Module] = e_net_features
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            factory = getattr(self, field.name)
+            if isinstance(factory, nn.Module) or not callable(factory):
+                raise TypeError(
+                    f"{field.name} must be a function or a class that builds a network, got an instance of "
+                    f"{type(factory).__name__}: each fit builds its own, of the shape of its data."
+                )
 
 
 DEFAULT_NETWORKS = Networks()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +24,8 @@ from skganem.core.runtime.serialization import register_record
 
 #: Samples that are generated at once.
 SAMPLE_CHUNK = 1024
+#: The networks that factories have built, to tell when one returns the same again.
+BUILT: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
 
 @register_record
@@ -53,12 +57,12 @@ class MixtureModel:
         self._factories, self._seed = factories, seed
         shape, n_clusters, width = spec.shape, spec.n_clusters, spec.width
         with fork_rng(seed), float32_with_grad():
-            e_body = factories.e_net(shape, width)
+            e_body = build_network(factories, "e_net", shape, width)
             n_features = infer_n_features(e_body, shape)
             self.e_net = Classifier(e_body, n_features, n_clusters, spec.n_components)
-            d_body = factories.discriminator(shape, width)
+            d_body = build_network(factories, "discriminator", shape, width)
             self.discriminator = Classifier(d_body, infer_n_features(d_body, shape), n_clusters + 1)
-            body = factories.generator(shape, spec.n_noise + n_clusters, width)
+            body = build_network(factories, "generator", shape, spec.n_noise + n_clusters, width)
             self.generator = Generator(body, n_clusters, spec.n_noise)
             check_generator(self.generator, shape)
         self.encoder: Encoder | None = None
@@ -70,7 +74,7 @@ class MixtureModel:
         channels, *sides = self.spec.shape
         shape = (channels, *(side // downsampling_factor(self.spec.shape) for side in sides))
         with fork_rng(self._seed), float32_with_grad():
-            body = self._factories.e_net(shape, self.spec.width)
+            body = build_network(self._factories, "e_net", shape, self.spec.width)
             self.encoder = Encoder(body, infer_n_features(body, shape))
         self.to(self.device)
         return self.encoder
@@ -156,6 +160,18 @@ class MixtureModel:
             part = {k.removeprefix(prefix + "."): v for k, v in state.items() if k.startswith(prefix + ".")}
             module.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in part.items()})
         return self
+
+
+def build_network(factories: Networks, name: str, *arguments: Any) -> nn.Module:
+    """Have a factory build a network, which must be a new one: fits and restarts that shared one would train each other's."""
+    network = getattr(factories, name)(*arguments)
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"the factory {name} of the networks must return an nn.Module, got a {type(network).__name__}.")
+    if network in BUILT:
+        raise ValueError(f"the factory {name} of the networks must build a new nn.Module in each call, but returned one again.")
+    if next(network.parameters(), None) is not None:
+        BUILT.add(network)
+    return network
 
 
 def check_generator(generator: Generator, shape: Shape) -> None:

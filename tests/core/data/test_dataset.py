@@ -42,6 +42,24 @@ def test_features_that_vary_little_are_scaled():
     assert Scaler.fit(np.full((500, 3), 0.1, np.float32), (3,)).scale == 1.0
 
 
+@pytest.mark.parametrize("shape", [(64,), (1, 8, 8)])
+@pytest.mark.parametrize("exponent", [-1000, -400, 600, 1010])
+def test_the_scaler_is_proportional_to_the_values(exponent, shape):
+    X = np.random.default_rng(0).normal(3, 1, (50, 64))
+    scaler, scaled = Scaler.fit(X, shape), Scaler.fit(np.ldexp(X, exponent), shape)
+    assert scaled.scale == np.ldexp(scaler.scale, exponent)
+    np.testing.assert_array_equal(scaled.offset, np.ldexp(scaler.offset, exponent))
+
+
+@pytest.mark.parametrize("shape", [(64,), (1, 8, 8)])
+@pytest.mark.parametrize("value", [5e-324, 1.7e308])
+def test_the_scaler_of_extreme_values_is_a_number_that_divides(value, shape):
+    X = value * (np.arange(640).reshape(10, 64) % 3 == 0)
+    scaler = Scaler.fit(X, shape)
+    assert 0 < scaler.scale < np.inf
+    assert np.isfinite(scaler.offset).all()
+
+
 @pytest.mark.parametrize("value", [0.1, 0.7, 99.9, 1e300])
 @pytest.mark.parametrize("n", [100, 20_000])
 def test_a_constant_feature_does_not_affect_the_scale(value, n):

@@ -6,8 +6,6 @@ from skganem.core.em.checkpoint import Checkpoint, load_state_dict
 from skganem.core.em.loop import expectation_maximization
 from tests.conftest import one_hot, state_of
 
-pytest.importorskip("safetensors.numpy")
-
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
 def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_ended(blobs, tmp_path, optimizer):

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from skganem.core.features.transforms import ImageWarp, NeighborMixup
@@ -14,6 +15,17 @@ def test_image_warp_keeps_the_shape_and_draws_from_its_generator():
     still = ImageWarp(angle=0, shear=0, stretch=0, shift=0, elastic=0, contrast=0, color=0)
     assert torch.allclose(still(x, None, torch.Generator()), x, atol=1e-5)
     assert torch.allclose(still(x[:, :1], None, torch.Generator()), x[:, :1], atol=1e-5)
+
+
+@pytest.mark.parametrize("value", ["a", None, True, -0.1, float("nan"), float("inf"), 1j])
+@pytest.mark.parametrize("name", ["angle", "elastic", "color"])
+def test_a_warp_by_no_number_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be a number of 0 or more, got {value!r}"):
+        ImageWarp(**{name: value})
+
+
+def test_image_warps_by_numpys_numbers_are_those_by_pythons():
+    assert repr(ImageWarp(angle=np.float64(0.5), shear=np.int64(0))) == repr(ImageWarp(angle=0.5, shear=0.0))
 
 
 def test_image_warp_follows_torchs_default_dtype():

@@ -50,7 +50,6 @@ def test_memory_comes_before_what_else_keeps(tmp_path, compute):
 
 
 def test_a_checkpoint_keeps_the_result_of_one_key(tmp_path, compute):
-    pytest.importorskip("safetensors.numpy")
     checkpoint = Checkpoint(tmp_path / "init_1.safetensors")
     for key, n_calls in (("1", 1), ("1", 1), ("2", 2), ("1", 3)):
         found = checkpoint.keep("neighbors", key, compute)

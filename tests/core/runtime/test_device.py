@@ -13,6 +13,13 @@ def test_auto_takes_the_fastest_device(monkeypatch, cuda, mps, expected):
     assert resolve_device("auto").type == expected
 
 
+@pytest.mark.parametrize("device", ["gpu", "CPU", "meta", "cuda:99", "hpu", "xla", "", None, torch.device("meta")])
+def test_what_is_no_device_here_is_refused_by_name(device):
+    with pytest.raises(ValueError, match=f"^device='{device}' is not available here: ") as error:
+        resolve_device(device)
+    assert len(str(error.value)) < 250
+
+
 @pytest.mark.parametrize(("matrices", "vectors"), [(True, True), (False, True), (False, False)])
 def test_convolutions_are_computed_in_bfloat16_where_the_processor_multiplies_in_it(monkeypatch, matrices, vectors):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: matrices)
