@@ -216,6 +216,23 @@ def test_a_device_that_is_absent_becomes_the_cpu(fitted, tmp_path):
     assert load(tmp_path / "model.safetensors", device="cpu").device_ == "cpu"
 
 
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+@pytest.mark.parametrize("kind", ["rows", "images"])
+def test_a_model_may_be_a_memory_map(tmp_path, blobs, digits, kind, mode):
+    """Without a warning of torch's about arrays that can't be written."""
+    X = blobs[0] if kind == "rows" else digits[0][:80]
+    model = GANEMClustering(3, recipe=fast_recipe(), warm_start=True, random_state=0).fit(X)
+    joblib.dump(model, tmp_path / "model")
+    mapped = joblib.load(tmp_path / "model", mmap_mode=mode)
+    assert everything(mapped, X) == everything(model, X)
+    assert mapped.score(X) == model.score(X)
+    save(mapped, tmp_path / "saved")
+    assert everything(load(tmp_path / "saved"), X) == everything(model, X)
+    written = (tmp_path / "model").read_bytes()
+    assert everything(mapped.fit(X), X) == everything(model.fit(X), X)
+    assert (tmp_path / "model").read_bytes() == written
+
+
 def test_skops_keeps_a_model(fitted, tmp_path):
     skops = pytest.importorskip("skops.io")
     X, models = fitted

@@ -10,6 +10,8 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
 
 from skganem import GANEMClustering, GANEMSemiSupervisedClassifier, GANEMTransformer, ImageWarp, Networks
 from skganem.core import fit as core_fit
@@ -246,6 +248,16 @@ def test_a_memory_map_is_as_good(kind, images, blobs, tmp_path, calls):
     fits = [everything(fast(memory=memory).fit(X), X) for _ in range(2)]  # a warning of torch's would be an error
     assert fits[0] == fits[1] == everything(fast().fit(X), X)
     assert len(calls) == (4 if kind == "images" else 2)
+
+
+@pytest.mark.parametrize("kind", ["images", "rows"])
+def test_a_pipeline_may_find_a_fitted_transformer_as_a_memory_map(kind, images, blobs, tmp_path):
+    X, y = (images, np.arange(80) % 2) if kind == "images" else blobs
+    transformer = GANEMTransformer(4, recipe=fast_recipe(), random_state=0)
+    memory = joblib.Memory(tmp_path, mmap_mode="r", verbose=0)
+    fits = [make_pipeline(transformer, GaussianNB(), memory=kept).fit(X, y) for kept in (None, memory, memory)]
+    for pipeline in fits[1:]:
+        np.testing.assert_array_equal(pipeline.predict_proba(X), fits[0].predict_proba(X))
 
 
 def test_memory_without_a_seed(images, tmp_path, calls):

@@ -168,7 +168,7 @@ class ArrayDataset:
 
     def __init__(self, array: Array, shape: Shape, scaler: Scaler, device: torch.device) -> None:
         self.array, self.shape, self.scaler, self.device = array, shape, scaler, device
-        self._offset = torch.as_tensor(scaler.offset, dtype=torch.float64, device="cpu")
+        self._offset = torch.tensor(scaler.offset, dtype=torch.float64, device="cpu")  # a copy: it may be read-only
         self._offset_on_device = self._offset.float().to(device)  # once: a copy for each batch would have the GPU wait
         self._resident = self._resident_copy()
 
