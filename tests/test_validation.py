@@ -53,6 +53,8 @@ def test_flattened_images_are_recognized(n):
     wild = rows.copy()
     wild[3, 20] = -9999
     assert infer_image_shape(wild) == (8, 8)
+    wild.flat[::101] = 65535
+    assert infer_image_shape(wild) == (8, 8)
     assert infer_image_shape(doubled.reshape(n, -1)) == (16, 16)
     for colors in (color(images), color(doubled)):
         side = colors.shape[1]
