@@ -221,9 +221,11 @@ def test_what_is_damaged_is_made_anew(damage, images, tmp_path, calls, caplog):
     for path in tmp_path.rglob("output.pkl"):
         path.write_bytes(damage(path.read_bytes()))
     calls.clear()
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING), pytest.warns(UserWarning, match="could not be used, and was made anew") as caught:
         assert everything(fast(memory=str(tmp_path)).fit(images), images) == expected
     assert calls == ALL
+    assert len(caught) == 2  # features and neighbors
+    assert all(str(tmp_path) in str(warning.message) for warning in caught)
     assert sum("Exception while loading results" in record.getMessage() for record in caplog.records) == 2
     calls.clear()
     fast(memory=str(tmp_path)).fit(images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from types import FunctionType
@@ -17,7 +18,7 @@ def remember(memory: joblib.Memory | None, keep: Keep | None, name: str, key: st
     """Return the result of `compute`, or what it was when it was last asked for with this name and key.
 
     It is looked for in memory first, then where `keep` has it; without either, it is computed each time. An entry of the
-    memory that can't be read is computed anew, and joblib logs a warning.
+    memory that can't be read is computed anew, with a warning; joblib logs why.
     """
     if keep is not None:
         compute = partial(keep, name, key, compute)
@@ -26,7 +27,18 @@ def remember(memory: joblib.Memory | None, keep: Keep | None, name: str, key: st
     # joblib keeps the function's code beside the results, and remembers by the function's object that it wrote it, whatever
     # the folder. A new object has it looked for in this one.
     recall = FunctionType(_recall.__code__, globals(), _recall.__name__)
-    return memory.cache(recall, ignore=["compute"])(name, key, compute)
+    cached, calls = memory.cache(recall, ignore=["compute"]), []
+
+    def noted() -> Any:
+        calls.append(name)
+        return compute()
+
+    was_kept = cached.check_call_in_cache(name, key, noted)
+    result = cached(name, key, noted)
+    if was_kept and calls:
+        text = f"An entry of the memory in {memory.location} could not be used, and was made anew."
+        warnings.warn(text, UserWarning, stacklevel=2)
+    return result
 
 
 def _recall(name: str, key: str, compute: Callable[[], Any]) -> Any:

@@ -35,6 +35,29 @@ def test_a_result_is_found_by_its_name_and_its_key(tmp_path, compute):
     assert remember(memory, None, "a", "1", None)["a"].tolist() == [0, 1, 2]  # whatever would compute it
 
 
+def test_what_cannot_be_read_is_made_anew_with_a_warning(tmp_path, compute):
+    memory = joblib.Memory(tmp_path / "kept", verbose=0)
+    remember(memory, None, "a", "1", compute)
+    for path in tmp_path.rglob("output.pkl"):
+        path.write_bytes(b"garbage")
+    with pytest.warns(UserWarning, match=r"memory in .*kept could not be used") as caught:
+        assert remember(memory, None, "a", "1", compute)["b"] is None
+    assert len(caught) == 1
+    assert compute.n_calls == 2
+    for _ in range(2):
+        remember(memory, None, "a", "1", compute)
+    assert compute.n_calls == 2
+
+
+def test_what_is_no_longer_there_is_made_without_a_warning(tmp_path, compute):
+    memory = joblib.Memory(tmp_path, verbose=0)
+    for n_calls in (1, 2):
+        remember(memory, None, "a", "1", compute)
+        assert compute.n_calls == n_calls
+        for path in tmp_path.rglob("output.pkl"):
+            path.unlink()
+
+
 def test_memory_comes_before_what_else_keeps(tmp_path, compute):
     asked, memory = [], joblib.Memory(tmp_path, verbose=0)
 
