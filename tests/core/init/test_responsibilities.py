@@ -117,7 +117,7 @@ def test_clusters_are_matched_with_classes():
 
 def test_kmeans_sees_large_images_downsampled():
     X = np.zeros((20, 64, 64), dtype=np.float32)
-    X[:, ::2, ::2], X[:10, 5] = np.random.default_rng(0).normal(size=(20, 1, 1)), 9.0  # a line separates them
+    X[:, ::2, ::2], X[:10, 5] = np.random.default_rng(0).normal(0, 0.1, (20, 1, 1)), 0.9  # a line separates them
     dataset = unscaled(X, (1, 64, 64))
     assert responsibilities.pixels_of(dataset, torch.arange(20)).shape == (20, 32 * 32)
     w = responsibilities.kmeans_responsibilities(InitSpec(dataset, 2, None, 15, 0, torch.Generator().manual_seed(0)))
