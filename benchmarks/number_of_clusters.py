@@ -3,7 +3,8 @@
     SKGANEM_DATA=/path/to/data python benchmarks/number_of_clusters.py --data digits mnist-dev-3000 optdigits --seeds 5
     python benchmarks/number_of_clusters.py --data digits --how GridSearchCV --seeds 5
 
-All numbers from 4 to 16 are scored, or, by ``GridSearchCV`` with three folds and a memory, those from 6 to 14.
+All numbers from 4 to 16 are scored, or, by ``GridSearchCV`` with three folds and a memory, those from 6 to 14. The least number
+whose score is within one standard error of the highest is chosen.
 """
 
 import tempfile
@@ -21,7 +22,7 @@ matplotlib.use("Agg")
 
 
 def by_display(X, seed):
-    """Return the number with the highest score, and the scores by number."""
+    """Return the number that the display chooses, and the scores by number."""
     display = NumberOfClustersDisplay.from_estimator(GANEMClustering(random_state=seed), X, n_clusters=range(4, 17))
     return display.best_n_clusters_, dict(zip(display.n_clusters.tolist(), display.scores.tolist(), strict=True))
 
@@ -33,8 +34,11 @@ def by_search(X, seed):
     with tempfile.TemporaryDirectory() as folder:
         model = GANEMClustering(recipe=labels_only, random_state=seed, memory=folder)
         search = GridSearchCV(model, {"n_clusters": numbers}, cv=folds, refit=False).fit(X)
-    scores = search.cv_results_["mean_test_score"].tolist()
-    return search.best_params_["n_clusters"], dict(zip(numbers, scores, strict=True))
+    scores, spread = (search.cv_results_[f"{name}_test_score"] for name in ("mean", "std"))
+    best = scores.argmax()
+    within_one_error = scores >= scores[best] - spread[best] / search.n_splits_**0.5
+    chosen = numbers[within_one_error.argmax()]
+    return chosen, dict(zip(numbers, scores.tolist(), strict=True))
 
 
 HOW = {"NumberOfClustersDisplay": by_display, "GridSearchCV": by_search}

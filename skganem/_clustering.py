@@ -5,7 +5,7 @@ from numbers import Integral
 import numpy as np
 import torch
 from sklearn.base import ClusterMixin, _fit_context
-from sklearn.metrics import silhouette_score
+from sklearn.metrics import silhouette_samples
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted
@@ -328,7 +328,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         dataset = self._dataset(X)
         dataset = dataset.subset(scored_places(len(dataset)))
         labels = check_answers(self._model.posterior(dataset)).argmax(dim=1).cpu().numpy()
-        return partition_score(self._model.embed(dataset).cpu(), labels, self._model.encoder is not None)
+        return float(silhouettes(self._model.embed(dataset).cpu(), labels, self._model.encoder is not None).mean())
 
     def sample(self, n_samples=1, y=None, *, random_state=None):
         """Generate new samples.
@@ -358,10 +358,13 @@ def scored_places(n):
     return torch.linspace(0, n - 1, min(n, MAX_SCORED), dtype=torch.float64, device="cpu").round().long()
 
 
-def partition_score(features, labels, learned):
-    """Return the mean silhouette of labels (n,) between learned features (n, m), or in the diffusion map of other ones."""
+def silhouettes(features, labels, learned):
+    """Return the silhouettes of labels (n,) between learned features (n, m), or in the diffusion map of other ones.
+
+    Of many samples, some have one (`scored_places`). Without clusters that could be compared, all are 0.
+    """
     places = scored_places(len(labels))
     features, labels = features[places], labels[places.numpy()]
     if not 1 < len(np.unique(labels)) < len(labels):
-        return 0.0
-    return float(silhouette_score(features.numpy() if learned else diffusion_embedding(features), labels))
+        return np.zeros(len(labels))
+    return silhouette_samples(features.numpy() if learned else diffusion_embedding(features), labels)

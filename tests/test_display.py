@@ -18,7 +18,7 @@ from sklearn.metrics import silhouette_score
 from sklearn.pipeline import make_pipeline
 
 from skganem import GANEMClustering, GANEMSemiSupervisedClassifier, GANEMTransformer
-from skganem._clustering import partition_score
+from skganem._clustering import silhouettes
 from skganem.core import fit as core_fit
 from skganem.display import (
     ClusterConfusionDisplay,
@@ -268,9 +268,18 @@ def test_the_number_of_clusters_is_found(four):
     assert display.scores.argmax() == 2
     assert display.ax_ is ax
     np.testing.assert_array_equal(ax.lines[0].get_xydata(), np.c_[display.n_clusters, display.scores])
-    assert ax.get_title() == "highest with 4 clusters"
+    assert ax.get_title() == "4 clusters"
     score = fast(4, recipe=fast_recipe(min_e_steps=200, width=16)).fit(four).score(four)
     assert display.scores[2] == pytest.approx(score, abs=0.02)  # whose clusters are the same
+
+
+@pytest.mark.parametrize(
+    ("errors", "best"), [(None, 5), ([0.1, 0.1, 0.004, 0.1], 5), ([0, 0, 0.02, 0], 4), ([0, 0, 0.2, 0], 3)]
+)
+def test_the_least_number_within_a_standard_error_of_the_best_is_chosen(errors, best):
+    display = NumberOfClustersDisplay([3, 4, 5, 6], [0.2, 0.39, 0.4, 0.395], errors)
+    assert display.best_n_clusters_ == best
+    assert display.plot().ax_.get_title() == f"{best} clusters"
 
 
 def test_the_number_of_clusters_of_images():
@@ -354,12 +363,12 @@ def test_a_partition_is_scored_by_its_silhouette():
     angle = np.linspace(0, 2 * np.pi, 150, endpoint=False)
     rings = torch.from_numpy(np.r_[[[r * np.cos(a), r * np.sin(a)] for r in (1.0, 2.0) for a in angle]]).float()
     labels = np.repeat([0, 1], 150)
-    as_features, as_rows = (partition_score(rings, labels, learned) for learned in (True, False))
+    as_features, as_rows = (silhouettes(rings, labels, learned).mean() for learned in (True, False))
     assert as_features == pytest.approx(silhouette_score(rings.numpy(), labels))
     assert as_features < 0.15 < 0.2 < as_rows
     for learned in (True, False):
-        assert partition_score(rings, np.zeros(300, dtype=int), learned) == 0
-        assert partition_score(rings, np.arange(300), learned) == 0
+        assert (silhouettes(rings, np.zeros(300, dtype=int), learned) == 0).all()
+        assert (silhouettes(rings, np.arange(300), learned) == 0).all()
 
 
 # Galleries

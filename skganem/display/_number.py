@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
 
-from skganem._clustering import GANEMClustering, partition_score
+from skganem._clustering import GANEMClustering, silhouettes
 from skganem._progress import FitProgress
 from skganem._validation import as_rows
 from skganem.core.fit import partition_for_each
@@ -24,11 +24,14 @@ class NumberOfClustersDisplay(Display):
         The numbers of clusters.
     scores : ndarray of shape (n_numbers,)
         The score of each, from -1 to 1.
+    standard_errors : ndarray of shape (n_numbers,), default=None
+        The standard error of each score over the samples; None takes 0.
 
     Attributes
     ----------
     best_n_clusters_ : int
-        The number with the highest score.
+        The least number whose score is within one standard error of the highest (Breiman et al. 1984): among numbers that
+        the data can't tell apart, the simplest partition.
     ax_ : matplotlib Axes
         Axes of the picture.
     figure_ : matplotlib Figure
@@ -50,9 +53,11 @@ class NumberOfClustersDisplay(Display):
     4
     """
 
-    def __init__(self, n_clusters, scores):
+    def __init__(self, n_clusters, scores, standard_errors=None):
         self.n_clusters, self.scores = np.asarray(n_clusters), np.asarray(scores)
-        self.best_n_clusters_ = int(self.n_clusters[self.scores.argmax()])
+        self.standard_errors = np.zeros(len(self.scores)) if standard_errors is None else np.asarray(standard_errors)
+        best = self.scores.argmax()
+        self.best_n_clusters_ = int(self.n_clusters[self.scores >= self.scores[best] - self.standard_errors[best]].min())
 
     @classmethod
     def from_estimator(cls, estimator, X, *, n_clusters=range(2, 21), ax=None):
@@ -95,7 +100,8 @@ class NumberOfClustersDisplay(Display):
         context = model._init_callback_context(max_subtasks=None)
         spec = model._fit_spec(X, max(numbers), {})
         features, labels = partition_for_each(spec, numbers, seed, FitProgress(model, context, {"X": X}, 1))
-        return cls(numbers, [partition_score(features, each, spec.learns_features) for each in labels]).plot(ax=ax)
+        each = np.stack([silhouettes(features, partition, spec.learns_features) for partition in labels])
+        return cls(numbers, each.mean(axis=1), each.std(axis=1) / np.sqrt(each.shape[1])).plot(ax=ax)
 
     def plot(self, *, ax=None):
         """Draw the picture.
@@ -111,8 +117,8 @@ class NumberOfClustersDisplay(Display):
             The display itself.
         """
         ax = self._axes(ax)
-        ax.plot(self.n_clusters, self.scores, "o-")
+        ax.errorbar(self.n_clusters, self.scores, self.standard_errors, fmt="o-", capsize=2)
         ax.axvline(self.best_n_clusters_, color="0.6", linestyle="--", zorder=0)
-        ax.set(xlabel="number of clusters", ylabel="score", title=f"highest with {self.best_n_clusters_} clusters")
+        ax.set(xlabel="number of clusters", ylabel="score", title=f"{self.best_n_clusters_} clusters")
         ax.xaxis.get_major_locator().set_params(integer=True)
         return self
