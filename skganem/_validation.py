@@ -237,12 +237,12 @@ def network_shape(image_shape, n_features):
 
 
 def warn_about_wild_values(scaler, X, stacklevel):
-    """Warn if single values of images X (n, d) are so far from all others that they were clipped in fit."""
-    if scaler.n_clipped:
+    """Warn if single values of images X (n, d) are so far from all others that fit takes them for broken."""
+    if scaler.n_wild:
         low, high = scaler.offset - scaler.scale, scaler.offset + scaler.scale
         warnings.warn(
-            f"{scaler.n_clipped} of {X.size} values of X are far outside the range of the others, [{low:g}, {high:g}], and are "
-            "clipped to it. Look for broken pixels, or for a scaling that makes some pixels large.",
+            f"{scaler.n_wild} of {X.size} values of X are far outside the range of the others, [{low:g}, {high:g}]. Those "
+            "around replace them. Look for broken pixels, or for a scaling that makes some pixels large.",
             UserWarning,
             stacklevel=stacklevel + 1,
         )

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from skganem.core.data.lazy import LazyArray, Selection
@@ -44,6 +45,8 @@ WILD_DISTANCE = 3.0
 USUAL = (0.1, 0.9)
 #: Share of the values that may be wild: if there are more, they belong to the images.
 MAX_WILD_SHARE = 0.02
+#: By how much float32's rounding may make the ends of the range exceed 1, and more.
+SCALING_ERROR = 1e-5
 #: Spread of values above which a difference of two, squared or summed, may overflow float32 (3.4e38).
 MAX_FLOAT32_SPREAD = 1e30
 
@@ -53,21 +56,21 @@ MAX_FLOAT32_SPREAD = 1e30
 class Scaler:
     """The affine map between the caller's values and what the networks see, ``(x - offset) / scale``.
 
-    Images: one offset and scale, such that the range of the values becomes [-1, 1] (the range of the generator). Values
-    outside, and single wild ones in fit, are clipped to it. Rows: the mean of each feature and one common scale, so that
+    Images: one offset and scale, such that the range of the values becomes [-1, 1] (the range of the generator), apart from
+    that of single wild ones. Values outside are clipped to it. Rows: the mean of each feature and one common scale, so that
     distances between rows keep their proportions.
 
     Attributes
     ----------
     offset : ndarray of shape (d,) for rows and () for images
     scale : float
-    n_clipped : int
-        How many wild values there were.
+    n_wild : int
+        How many wild values there were. If there were any, values outside the range are interpolated from those around.
     """
 
     offset: np.ndarray
     scale: float
-    n_clipped: int = 0
+    n_wild: int = 0
 
     @classmethod
     def fit(cls, array: Array, shape: Shape) -> Scaler:
@@ -212,13 +215,21 @@ class ArrayDataset:
         if not is_image(self.shape):
             return rows
         channels, height, width = self.shape
-        return rows.clamp_(-1, 1).view(-1, height, width, channels).permute(0, 3, 1, 2)
+        images = rows.view(-1, height, width, channels).permute(0, 3, 1, 2)
+        return (interpolate_wild(images) if self.scaler.n_wild else images).clamp_(-1, 1)
 
     def subset(self, index: Tensor) -> ArrayDataset:
         """Return a data set of the samples at `index`: they are copied if they are few, and read when needed otherwise."""
         chosen = Selection(self.array, index.cpu().numpy())
         few = chosen.size * chosen.dtype.itemsize <= MAX_COPIED_BYTES
         return ArrayDataset(chosen[:] if few else chosen, self.shape, self.scaler, self.device)
+
+
+def interpolate_wild(images: Tensor) -> Tensor:
+    """Replace values of scaled images (n, c, h, w) outside [-1, 1] by the mean of the others in the 3x3 pixels around."""
+    usual = images.abs() <= 1 + SCALING_ERROR
+    total, number = (F.avg_pool2d(values, 3, 1, 1) for values in (torch.where(usual, images, 0.0), usual.float()))
+    return torch.where(usual | (number == 0), images, total / number)
 
 
 def storage_dtype(dtype: np.dtype) -> np.dtype:
