@@ -15,7 +15,7 @@ def test_paper_recipe():
     paper = Recipe.paper()
     assert paper.init == "uniform"
     assert paper.optimizer == "rmsprop"
-    assert paper.learning_rates == (2e-4, 2e-4, 2e-4)
+    assert paper.learning_rates == (6e-4, 2e-4, 2e-4)  # that of G is the released code's
     assert paper.lr_decay == 0.98
     assert (paper.m_epochs, paper.batch_size, n_m_steps(paper, 64 * 100, (1, 28, 28))) == (5, 64, 500)
     assert (n_e_steps(paper, 1), n_e_steps(paper, 10**6), paper.e_batch_size) == (1000, 1000, 256)

@@ -40,13 +40,13 @@ def m_step(state: EMState, w: Tensor) -> tuple[float, float]:
             real_logits, fake_logits = discriminator(x), discriminator(fake.detach())
         loss_d = discriminator_loss(real_logits.float(), x_w, fake_logits.float(), c, model.phi)
         gradient_step(optimizer_d, loss_d + lipschitz_penalty(state, x, x_w, step))
+        if recipe.lipschitz == "clip":
+            clip_weights(discriminator, recipe.clip)
 
         with freeze(discriminator), autocast(model.device, state.dtype):
             fake_logits = discriminator(fake)
         loss_g = generator_loss(fake_logits.float(), c)
         gradient_step(optimizer_g, loss_g)
-        if recipe.lipschitz == "clip":
-            clip_weights(generator, recipe.clip)
         total += torch.stack([loss_g.detach(), loss_d.detach()])
     generator.eval(), discriminator.eval()
     loss_g, loss_d = check_finite(total / n_steps).tolist()

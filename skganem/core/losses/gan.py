@@ -61,9 +61,9 @@ def generator_one_hot(logits: Tensor, c: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, target)
 
 
-def _real_or_fake(real: Tensor, fake: Tensor) -> Tensor:
+def _real_or_fake(real: Tensor, fake: Tensor, real_weight: float = 1.0) -> Tensor:
     """Cross-entropy of the real/fake unit."""
-    return F.softplus(-real[:, -1]).mean() + F.softplus(fake[:, -1]).mean()
+    return real_weight * F.softplus(-real[:, -1]).mean() + F.softplus(fake[:, -1]).mean()
 
 
 def discriminator_all(real: Tensor, w: Tensor, fake: Tensor, c: Tensor, phi: Tensor) -> Tensor:
@@ -71,7 +71,20 @@ def discriminator_all(real: Tensor, w: Tensor, fake: Tensor, c: Tensor, phi: Ten
 
     :math:`E_{c,z} \sum_i \log(1 - D_i(G(z, c))) + E_x \sum_i w_i \log D_i(x)`.
     """
-    return F.softplus(fake[:, :-1]).sum(1).mean() + (w * F.softplus(-real[:, :-1])).sum(1).mean() + _real_or_fake(real, fake)
+    return _all_classes(real, w, fake) + _real_or_fake(real, fake)
+
+
+def discriminator_released(real: Tensor, w: Tensor, fake: Tensor, c: Tensor, phi: Tensor) -> Tensor:
+    """Eq. 2 as the released code has it: the real/fake unit weighs twice on real samples.
+
+    The released code takes the mean over the K + 1 units, which Adam's and RMSprop's steps do not depend on.
+    """
+    return _all_classes(real, w, fake) + _real_or_fake(real, fake, real_weight=2.0)
+
+
+def _all_classes(real: Tensor, w: Tensor, fake: Tensor) -> Tensor:
+    """Cross-entropy of the K units of the classes in Eq. 2."""
+    return F.softplus(fake[:, :-1]).sum(1).mean() + (w * F.softplus(-real[:, :-1])).sum(1).mean()
 
 
 def discriminator_own(real: Tensor, w: Tensor, fake: Tensor, c: Tensor, phi: Tensor) -> Tensor:
@@ -94,4 +107,8 @@ GENERATOR_LOSSES: dict[str, GeneratorLoss] = {
     "non_saturating": generator_non_saturating,
     "one_hot": generator_one_hot,
 }
-DISCRIMINATOR_LOSSES: dict[str, DiscriminatorLoss] = {"all": discriminator_all, "own": discriminator_own}
+DISCRIMINATOR_LOSSES: dict[str, DiscriminatorLoss] = {
+    "all": discriminator_all,
+    "own": discriminator_own,
+    "released": discriminator_released,
+}

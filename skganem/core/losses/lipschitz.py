@@ -36,8 +36,8 @@ def gradient_norm(discriminator: nn.Module, x: Tensor, w: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def clip_weights(generator: nn.Module, bound: float) -> None:
-    """Section 4.4: clip the generator's weights to [-bound, bound], in place."""
-    for parameter in generator.parameters():
+def clip_weights(discriminator: nn.Module, bound: float) -> None:
+    """Section 4.4: clip the discriminator's weights to [-bound, bound], in place, as WGAN does (Arjovsky et al. 2017)."""
+    for parameter in discriminator.parameters():
         if parameter.dim() > 1:
             parameter.clamp_(-bound, bound)

@@ -146,9 +146,31 @@ def generator(shape: Shape, n_inputs: int, width: int) -> nn.Sequential:
     return conv_generator(shape, n_inputs, width) if is_image(shape) else dense_generator(shape, n_inputs, width)
 
 
+class UnitRange(nn.Module):
+    """Map values from [-1, 1], to which images are scaled, to [0, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (x + 1) / 2, of any shape."""
+        return (x + 1) / 2
+
+
 def table_features(shape: Shape, width: int) -> nn.Sequential:
-    """Features as in the tables, with batch normalization."""
-    return conv_features(shape, width) if is_image(shape) else dense_features(shape, width)
+    """Features as in the tables, with batch normalization.
+
+    They see gray images in [0, 1], as Appendix B.1 has it. A black background is then 0, like the padding around it; with
+    [-1, 1], uniform w stay uniform. Images in color stay in [-1, 1], as Appendices B.2 and B.3 have it.
+    """
+    if not is_image(shape):
+        return dense_features(shape, width)
+    return nn.Sequential(*([UnitRange()] if shape[0] == 1 else []), *conv_features(shape, width))
+
+
+def released_generator(shape: Shape, n_inputs: int, width: int) -> nn.Sequential:
+    """The generator of the released code: another dense layer before that of the tables, and ReLU in place of leaky ReLU."""
+    units = 16 * width
+    first = layer_block(nn.Linear(n_inputs, units, bias=False), nn.BatchNorm1d(units))
+    layers = [*first, *generator(shape, units, width)]
+    return nn.Sequential(*(nn.ReLU() if isinstance(layer, nn.LeakyReLU) else layer for layer in layers))
 
 
 def e_net_features(shape: Shape, width: int) -> nn.Sequential:
@@ -202,7 +224,9 @@ class Networks:
 DEFAULT_NETWORKS = Networks()
 #: The networks of the paper's tables.
 PAPER_NETWORKS = Networks(generator, table_features, table_features)
+#: Those of the authors' released code.
+RELEASED_NETWORKS = Networks(released_generator, table_features, table_features)
 #: Sets of networks by name.
-NETWORKS = {"default": DEFAULT_NETWORKS, "paper": PAPER_NETWORKS}
+NETWORKS = {"default": DEFAULT_NETWORKS, "paper": PAPER_NETWORKS, "released": RELEASED_NETWORKS}
 for _name, _networks in NETWORKS.items():
     register_constant(f"networks {_name}", _networks)

@@ -35,7 +35,7 @@ def test_classes_are_drawn_uniformly():
 
 def test_names_of_losses():
     assert resolve_losses(Recipe.paper()) == (gan.generator_likelihood, gan.discriminator_all)
-    assert resolve_losses(Recipe.released()) == (gan.generator_one_hot, gan.discriminator_all)
+    assert resolve_losses(Recipe.released()) == (gan.generator_one_hot, gan.discriminator_released)
     assert resolve_losses(Recipe()) == (gan.generator_normalized_likelihood, gan.discriminator_own)
     assert resolve_losses(Recipe().but(generator_loss="non_saturating"))[0] is gan.generator_non_saturating
 
@@ -63,11 +63,11 @@ def test_own_losses(blobs):
     assert len(calls) >= 6
 
 
-def test_clipping_bounds_the_generator(blobs):
+def test_clipping_bounds_the_discriminator(blobs):
     result = fit_core(blobs[0], lipschitz="clip", clip=0.03)
-    matrices = [p for p in result.model.generator.parameters() if p.dim() > 1]
+    matrices = [p for p in result.model.discriminator.parameters() if p.dim() > 1]
     assert max(float(p.detach().abs().max()) for p in matrices) <= 0.03 + 1e-9
-    assert max(float(p.detach().abs().max()) for p in fit_core(blobs[0]).model.generator.parameters() if p.dim() > 1) > 0.03
+    assert max(float(p.detach().abs().max()) for p in fit_core(blobs[0]).model.discriminator.parameters() if p.dim() > 1) > 0.03
 
 
 @pytest.mark.parametrize("lipschitz", ["r1", lambda discriminator, x, w, step: 0.1 * discriminator(x).square().mean()])

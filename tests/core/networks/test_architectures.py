@@ -66,6 +66,25 @@ def test_table_6_with_strides_that_reach_64():
     assert model.generator(z, c).shape == (2, 3, 64, 64)
 
 
+@pytest.mark.parametrize(("channels", "low"), [(1, 0.0), (3, -1.0)])
+def test_the_papers_networks_see_gray_images_in_the_unit_range(channels, low):
+    """Appendix B.1 has [0, 1] for MNIST, B.2 and B.3 [-1, 1] for images in color."""
+    seen = []
+    body = paper_model((channels, 28, 28), 2).discriminator.body
+    convolution = next(layer for layer in body if isinstance(layer, nn.Conv2d))
+    convolution.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
+    body(torch.stack([torch.full((channels, 28, 28), value) for value in (-1.0, 1.0)]))
+    assert (float(seen[0].min()), float(seen[0].max())) == (low, 1.0)
+
+
+def test_the_released_generator_has_another_dense_layer_and_relu():
+    model = MixtureModel(NetworkSpec((1, 28, 28), 10, 62, 64), Recipe.released().networks, 0, CPU)
+    dense = [layer.out_features for layer in model.generator.modules() if isinstance(layer, nn.Linear)]
+    assert dense == [1024, 128 * 7 * 7]
+    assert sum(isinstance(layer, nn.ReLU) for layer in model.generator.modules()) == 3
+    assert not any(isinstance(layer, nn.LeakyReLU) for layer in model.generator.modules())
+
+
 @pytest.mark.parametrize(
     "shape", [(1, 8, 8), (3, 9, 8), (1, 13, 21), (1, 28, 28), (4, 32, 48), (3, 45, 45), (1, 96, 64), (2, 5)[:1]]
 )
