@@ -27,6 +27,7 @@ from skganem.core.data.shapes import is_image
 from skganem.core.em.checkpoint import Checkpoint
 from skganem.core.features.transforms import ImageWarp
 from skganem.core.fit import FitResult, FitSpec, fit
+from skganem.core.graph.hubness import prefers_cosine
 from skganem.core.networks.mixture import MixtureModel, NetworkSpec
 from skganem.core.recipe import RECIPES, Recipe
 from skganem.core.runtime import serialization
@@ -34,6 +35,8 @@ from skganem.core.runtime.device import resolve_device, resolve_precision
 from skganem.core.runtime.fingerprint import stable_repr
 from skganem.core.runtime.rng import float32_with_grad
 
+#: Rows that are looked at for hubs: enough to tell, and a moment's work.
+N_HUBNESS_ROWS = 2000
 #: What the EM loop records of each iteration, apart from its number.
 HISTORY_KEYS = ("loss_g", "loss_d", "loss_e", "confidence", "label_change", "n_empty", "seconds", "phi")
 
@@ -44,6 +47,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
     _parameter_constraints: dict = {
         "recipe": [StrOptions(set(RECIPES)), Recipe],
         "image_shape": [StrOptions({"auto"}), "array-like", None],
+        "metric": [StrOptions({"auto", "euclidean", "cosine"})],
         "augmentation": [StrOptions({"auto"}), callable, None],
         "max_iter": [NumberInterval(Integral, 1, None, closed="left"), None],
         "tol": [NumberInterval(Real, 0, 1, closed="both"), None],
@@ -133,13 +137,22 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         if isinstance(recipe.augmentation, ImageWarp) and not is_image(shape):
             raise ValueError("An ImageWarp changes images, and X has plain rows: set image_shape, or another augmentation.")
         if not self._continues:
-            self._scaler, self._networks = Scaler.fit(X, shape), recipe.networks
+            self._scaler, self._networks = self._fit_scaler(X, shape), recipe.networks
             warn_about_wild_values(self._scaler, X, stacklevel=5)
-        self._dtype = X.dtype
+        self._dtype, self.metric_ = X.dtype, "cosine" if self._scaler.directions else "euclidean"
         dataset = ArrayDataset(X, shape, self._scaler, device)
         dtype = resolve_precision(self.precision, device, convolutional=is_image(shape))
         spec = FitSpec(dataset, int(n_clusters), recipe, dtype, memory=self._resolve_memory(), **details)
         return self._continue_from(spec) if self._continues else spec
+
+    def _fit_scaler(self, X, shape):
+        """Measure how rows (n, d) are scaled, and whether they are compared by cosine distance."""
+        scaler = Scaler.fit(X, shape)
+        if is_image(shape) or self.metric == "euclidean":
+            return scaler
+        if self.metric == "auto" and not prefers_cosine(scaler.transform_some(X, N_HUBNESS_ROWS)):
+            return scaler
+        return scaler.by_directions(X)
 
     def _continue_from(self, spec):
         """Return a spec that goes on from the last fit's model: its weights, and its answers as initial w."""

@@ -62,6 +62,10 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         - "auto": images, if they look like flattened square ones, gray or with 3 channels last; plain features otherwise;
         - a tuple: images of this shape, with sides of 8 or more;
         - None: plain features.
+    metric : {"auto", "euclidean", "cosine"}, default="auto"
+        The distance between rows; images have their own. With "cosine", the networks see the directions of the centered
+        rows, in their 128 leading principal components. That suits embeddings by another network. "auto" takes it where some
+        rows are neighbors of most others by Euclidean distance, but not by cosine distance, as is typical of embeddings.
     augmentation : "auto", callable or None, default="auto"
         The random transforms under which a sample keeps its cluster:
 
@@ -134,6 +138,8 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         "label_change" of samples whose cluster changed; the number "n_empty" of empty clusters; "seconds"; and "phi".
     image_shape_ : tuple or None
         The images' shape; None for plain rows.
+    metric_ : {"euclidean", "cosine"}
+        The distance between rows that was used.
     device_ : str
         Where the model is.
     n_features_in_ : int
@@ -179,6 +185,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         recipe="default",
         init=None,
         image_shape="auto",
+        metric="auto",
         augmentation="auto",
         max_iter=None,
         tol=None,
@@ -199,6 +206,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         self.recipe = recipe
         self.init = init
         self.image_shape = image_shape
+        self.metric = metric
         self.augmentation = augmentation
         self.max_iter = max_iter
         self.tol = tol

@@ -44,6 +44,10 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         - "auto": images, if they look like flattened square ones, gray or with 3 channels last; plain features otherwise;
         - a tuple: images of this shape, with sides of 8 or more;
         - None: plain features.
+    metric : {"auto", "euclidean", "cosine"}, default="auto"
+        The distance between rows; images have their own. With "cosine", the networks see the directions of the centered
+        rows, in their 128 leading principal components. That suits embeddings by another network. "auto" takes it where some
+        rows are neighbors of most others by Euclidean distance, but not by cosine distance, as is typical of embeddings.
     augmentation : "auto", callable or None, default="auto"
         The random transforms under which a sample keeps its cluster:
 
@@ -120,6 +124,8 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         "label_change" of samples whose cluster changed; the number "n_empty" of empty clusters; "seconds"; and "phi".
     image_shape_ : tuple or None
         The images' shape; None for plain rows.
+    metric_ : {"euclidean", "cosine"}
+        The distance between rows that was used.
     device_ : str
         Where the model is.
     n_features_in_ : int
@@ -157,6 +163,7 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         unlabeled=-1,
         recipe="default",
         image_shape="auto",
+        metric="auto",
         augmentation="auto",
         max_iter=None,
         tol=None,
@@ -176,6 +183,7 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
         self.unlabeled = unlabeled
         self.recipe = recipe
         self.image_shape = image_shape
+        self.metric = metric
         self.augmentation = augmentation
         self.max_iter = max_iter
         self.tol = tol

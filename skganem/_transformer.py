@@ -59,6 +59,10 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         - "auto": images, if they look like flattened square ones, gray or with 3 channels last; plain features otherwise;
         - a tuple: images of this shape, with sides of 8 or more;
         - None: plain features.
+    metric : {"auto", "euclidean", "cosine"}, default="auto"
+        The distance between rows; images have their own. With "cosine", the networks see the directions of the centered
+        rows, in their 128 leading principal components. That suits embeddings by another network. "auto" takes it where some
+        rows are neighbors of most others by Euclidean distance, but not by cosine distance, as is typical of embeddings.
     augmentation : "auto", callable or None, default="auto"
         The random transforms under which a sample keeps its cluster:
 
@@ -129,6 +133,8 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         "label_change" of samples whose cluster changed; the number "n_empty" of empty clusters; "seconds"; and "phi".
     image_shape_ : tuple or None
         The images' shape; None for plain rows.
+    metric_ : {"euclidean", "cosine"}
+        The distance between rows that was used.
     device_ : str
         Where the model is.
     n_features_in_ : int
@@ -171,6 +177,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         recipe="default",
         init=None,
         image_shape="auto",
+        metric="auto",
         augmentation="auto",
         max_iter=None,
         tol=None,
@@ -193,6 +200,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         self.recipe = recipe
         self.init = init
         self.image_shape = image_shape
+        self.metric = metric
         self.augmentation = augmentation
         self.max_iter = max_iter
         self.tol = tol

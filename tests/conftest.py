@@ -71,6 +71,14 @@ def neighbor_graph_of(dataset, embed, n_clusters, n_neighbors, size, hybrid=Fals
     return NeighborGraph(lists, n_clusters, n_neighbors, len(dataset.shape) == 3, 0)
 
 
+def embeddings(n=400, n_classes=5, seed=0):
+    """Return rows as a network's embeddings are: of directions by class, and of any length; and the classes."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(n_classes, size=n)
+    directions = rng.normal(size=(n_classes, 160))[y] + 2 * rng.normal(size=(n, 160))
+    return (directions * rng.lognormal(0, 0.6, size=(n, 1)) + 1).astype(np.float32), y
+
+
 def count_calls(monkeypatch, module, *names):
     """Have some functions of a module noted in a list, by their names, whenever they are called; return the list."""
     calls = []

@@ -13,11 +13,11 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import adjusted_rand_score
 
-from skganem import GANEMClustering, ImageWarp, Recipe, clustering_error
+from skganem import GANEMClustering, ImageWarp, Recipe, clustering_error, load, save
 from skganem.core.data.dataset import ArrayDataset, Scaler
 from skganem.core.em import loop
 from skganem.core.em.state import DivergenceError
-from tests.conftest import fast_recipe
+from tests.conftest import embeddings, fast_recipe
 
 
 def fast(n_clusters=3, **params):
@@ -665,3 +665,21 @@ def test_one_cluster_has_all_samples_and_needs_no_partition(blobs, digits, image
 def test_an_encoder_that_diverges_is_refused(digits):
     with pytest.raises(ValueError, match="Learning features from the images diverged"):
         fast(10, recipe=fast_recipe(encoder_learning_rate=1e38)).fit(digits[0])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(("metric", "used"), [("auto", "cosine"), ("cosine", "cosine"), ("euclidean", "euclidean")])
+def test_embeddings_are_compared_by_cosine_distance(metric, used, tmp_path):
+    X, y = embeddings()
+    recipe = fast_recipe(max_iter=1, n_neighbors=15, min_e_steps=40)
+    model = GANEMClustering(5, metric=metric, recipe=recipe, random_state=0).fit(X)
+    assert model.metric_ == used
+    assert (clustering_error(y, model.labels_) < 0.05) == (used == "cosine")
+    np.testing.assert_array_equal(model.predict(X[:7]), model.predict(X)[:7])
+    save(model, tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(load(tmp_path / "model.safetensors").predict_proba(X[:9]), model.predict_proba(X[:9]))
+    assert model.sample(3)[0].shape == (3, 160)
+
+
+def test_rows_of_a_table_are_compared_by_euclidean_distance(blobs):
+    assert GANEMClustering(3, recipe=fast_recipe(max_iter=1), random_state=0).fit(blobs[0]).metric_ == "euclidean"

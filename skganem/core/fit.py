@@ -260,7 +260,10 @@ def partition_for_each(spec: FitSpec, numbers: Sequence[int], seed: int, progres
     with seed_global_rng(seeds.global_streams, spec.dataset.device), deterministic_cudnn():
         graph = neighbor_graph(spec, model, seeds, progress, None)
         labels = [
-            init_from_partition(graph.with_clusters(number), number, seeds.init).argmax(dim=1).numpy() for number in numbers
+            init_from_partition(graph.with_clusters(number), number, seeds.init, spec.dataset.has_directions)
+            .argmax(dim=1)
+            .numpy()
+            for number in numbers
         ]
         return model.embed(spec.dataset).cpu(), labels
 

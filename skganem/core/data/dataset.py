@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from skganem.core.data.directions import N_ROWS, Directions, project
 from skganem.core.data.lazy import LazyArray, Selection
 from skganem.core.data.shapes import Shape, is_image
 from skganem.core.runtime.serialization import register_record
@@ -66,11 +67,14 @@ class Scaler:
     scale : float
     n_wild : int
         How many wild values there were. If there were any, values outside the range are interpolated from those around.
+    directions : Directions or None
+        Of rows that are compared by cosine distance: what the scaled rows become.
     """
 
     offset: np.ndarray
     scale: float
     n_wild: int = 0
+    directions: Directions | None = None
 
     @classmethod
     def fit(cls, array: Array, shape: Shape) -> Scaler:
@@ -107,11 +111,26 @@ class Scaler:
         scale = float(np.sqrt(spread[varies].mean())) * unit if varies.any() else 1.0
         return cls(np.asarray(mean), scale or 1.0)
 
+    def by_directions(self, array: Array) -> Scaler:
+        """Return the scaler that goes on to the directions of rows, measured on some of `array` (n, d)."""
+        return replace(self, directions=Directions.fit(self.transform_some(array, N_ROWS)))
+
+    def transform_some(self, array: Array, n: int) -> Tensor:
+        """Return evenly spaced rows of `array` (n, d), about `n`, scaled, float32."""
+        some = np.asarray(array[:: math.ceil(len(array) / n)], np.float64)
+        return torch.from_numpy(((some - self.offset) / self.scale).astype(np.float32))
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape of what the networks see of samples of `shape`."""
+        return shape if self.directions is None else (self.directions.n_components,)
+
     @np.errstate(all="ignore")
     def inverse_transform(self, samples: Tensor) -> np.ndarray:
         r"""Turn samples (n, \*shape) of the networks back into rows (n, d) of the caller's range, in float64."""
         rows = samples.permute(0, 2, 3, 1) if samples.dim() == 4 else samples
         values: np.ndarray = rows.reshape(len(samples), -1).cpu().double().numpy()
+        if self.directions is not None:
+            values = self.directions.inverse_transform(values)
         unscaled: np.ndarray = values * self.scale + self.offset
         return unscaled
 
@@ -163,20 +182,28 @@ class ArrayDataset:
     array : ndarray or LazyArray of shape (n, d)
         The caller's array or a view of it; images row by row with channels last.
     shape : Shape
-        The shape of one sample as the networks see it, channels first.
+        The shape of one sample, channels first; `shape` is that of what the networks see of it.
     scaler : Scaler
     device : torch.device
         A data set of a third of the free memory of a CUDA device or less is moved there once, in its own dtype.
     """
 
     def __init__(self, array: Array, shape: Shape, scaler: Scaler, device: torch.device) -> None:
-        self.array, self.shape, self.scaler, self.device = array, shape, scaler, device
+        self.array, self.scaler, self.device = array, scaler, device
+        self.shape = scaler.output_shape(shape)
         self._offset = torch.tensor(scaler.offset, dtype=torch.float64, device="cpu")  # a copy: it may be read-only
         self._offset_on_device = self._offset.float().to(device)  # once: a copy for each batch would have the GPU wait
+        directions = scaler.directions
+        self._components = None if directions is None else torch.tensor(directions.components, device=device)
         self._resident = self._resident_copy()
 
     def __len__(self) -> int:
         return len(self.array)
+
+    @property
+    def has_directions(self) -> bool:
+        """Whether rows are compared by their directions."""
+        return self._components is not None
 
     def _resident_copy(self) -> Tensor | None:
         if self.device.type != "cuda":
@@ -212,6 +239,8 @@ class ArrayDataset:
         return self._to_shape((rows - self._offset_on_device).div_(self.scaler.scale))
 
     def _to_shape(self, rows: Tensor) -> Tensor:
+        if self._components is not None:
+            return project(rows, self._components, math.sqrt(self.shape[0]))
         if not is_image(self.shape):
             return rows
         channels, height, width = self.shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse as sp
@@ -38,8 +39,14 @@ def jaccard_affinity(neighbors: np.ndarray) -> sp.csr_array:
     return sp.csr_array((shared / (2 * (k + 1) - shared), (rows, columns)), shape=(n, n))
 
 
-def reweight_affinity(graph: sp.csr_array, seed: int) -> sp.csr_array:
-    r"""Multiply the weight of each edge by its mean closeness q in a few embeddings (`neighbor_embedding`).
+def neighbor_embeddings(graph: sp.csr_array, seed: int) -> list[np.ndarray]:
+    """Return a few embeddings (n, m) of the nodes by `neighbor_embedding`, which differ by chance."""
+    states = np.random.SeedSequence(seed).spawn(N_EMBEDDINGS)
+    return [neighbor_embedding(graph, N_DIMENSIONS, np.random.default_rng(state)) for state in states]
+
+
+def reweight_affinity(graph: sp.csr_array, embeddings: Sequence[np.ndarray]) -> sp.csr_array:
+    r"""Multiply the weight of each edge by its mean closeness q in a few embeddings of the nodes.
 
     All edges of a node's group pull at it together, which stretches those that lead out of the group. Embeddings also split
     uniformly filled regions, but each at another place, so that these splits average out. No edge is added: connected
@@ -49,8 +56,7 @@ def reweight_affinity(graph: sp.csr_array, seed: int) -> sp.csr_array:
     ----------
     graph : sparse array of shape (n, n)
         Symmetric.
-    seed : int
-        Of the embeddings.
+    embeddings : sequence of ndarray of shape (n, m)
 
     Returns
     -------
@@ -59,10 +65,9 @@ def reweight_affinity(graph: sp.csr_array, seed: int) -> sp.csr_array:
     edges = sp.coo_array(graph)
     rows, columns = edges.coords
     closeness = np.zeros(len(rows))
-    for states in np.random.SeedSequence(seed).spawn(N_EMBEDDINGS):
-        y = neighbor_embedding(graph, N_DIMENSIONS, np.random.default_rng(states))
+    for y in embeddings:
         closeness += 1.0 / (1.0 + squared_norms(y[rows] - y[columns]))
-    return sp.csr_array((edges.data * closeness / N_EMBEDDINGS, (rows, columns)), shape=graph.shape)
+    return sp.csr_array((edges.data * closeness / len(embeddings), (rows, columns)), shape=graph.shape)
 
 
 def neighbor_embedding(graph: sp.csr_array, n_dimensions: int, rng: np.random.Generator) -> np.ndarray:

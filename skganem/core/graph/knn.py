@@ -24,7 +24,7 @@ from torch import Tensor
 from skganem.core.data.batches import map_batches
 from skganem.core.data.dataset import NO_INDEX, ArrayDataset, row_hashes
 from skganem.core.data.images import smoothed_pixels
-from skganem.core.graph.affinity import jaccard_affinity, reweight_affinity
+from skganem.core.graph.affinity import jaccard_affinity, neighbor_embeddings, reweight_affinity
 from skganem.core.graph.image_distortion import IDMGradients, pairwise_idm
 
 #: (data set of n samples) -> their coordinates (n, m)
@@ -220,8 +220,16 @@ class NeighborGraph:
     @cached_property
     def affinity(self) -> sp.csr_array:
         """The symmetric affinity matrix (m, m) of the nodes, through which labels propagate; that of rows is reweighted."""
-        affinity = jaccard_affinity(self.node_neighbors.numpy())
-        return affinity if self.has_images else reweight_affinity(affinity, self._seed)
+        return self._jaccard if self.has_images else reweight_affinity(self._jaccard, self.embeddings)
+
+    @cached_property
+    def _jaccard(self) -> sp.csr_array:
+        return jaccard_affinity(self.node_neighbors.numpy())
+
+    @cached_property
+    def embeddings(self) -> list[np.ndarray]:
+        """Embeddings of the nodes in which the clusters of their graph are apart: (m, d) each."""
+        return neighbor_embeddings(self._jaccard, self._seed)
 
     @property
     def is_hybrid(self) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
@@ -27,6 +28,8 @@ from skganem.core.init.label_propagation import label_propagation
 
 #: Samples that are assigned to the nearest center at once, and read at full size at once.
 ASSIGN_BLOCK, READ_BLOCK = 8192, 256
+#: Runs of k-means in embeddings of the graph: too few end in poor minima, more take time. Not tuned.
+N_INIT = 20
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def graph_responsibilities(spec: InitSpec) -> Tensor:
         return uniform_responsibilities(spec)
     if len(spec.labeled_index):
         return label_propagation(spec.graph, spec.labeled_index, spec.labels, spec.n_clusters)
-    return init_from_partition(spec.graph, spec.n_clusters, spec.seed)
+    return init_from_partition(spec.graph, spec.n_clusters, spec.seed, spec.dataset.has_directions)
 
 
 def kmeans_responsibilities(spec: InitSpec) -> Tensor:
@@ -99,7 +102,7 @@ INITIALIZERS: dict[str, Callable[[InitSpec], Tensor]] = {
 }
 
 
-def init_from_partition(graph: NeighborGraph, n_clusters: int, seed: int) -> Tensor:
+def init_from_partition(graph: NeighborGraph, n_clusters: int, seed: int, has_directions: bool = False) -> Tensor:
     """Initial w from the graph alone: a partition whose labels propagate, the more the nearer to a cluster's median.
 
     So a style far from the median of its cluster takes the label of another class that it has many edges to. It keeps its own
@@ -109,6 +112,10 @@ def init_from_partition(graph: NeighborGraph, n_clusters: int, seed: int) -> Ten
     if graph.n_distinct < 2 * n_clusters:  # too few for edges
         by_kmeans = kmeans(features, n_clusters, seed)[0]
         found = by_kmeans, within_cluster_rank(features, by_kmeans)
+    elif has_directions:
+        points = np.hstack(graph.embeddings).astype(np.float64)
+        by_kmeans = kmeans(points, n_clusters, seed, N_INIT)[0]
+        found = by_kmeans, within_cluster_rank(points, by_kmeans)
     elif graph.is_hybrid:
         found = optimize_partition(affinities, n_clusters, seed, features)
     else:

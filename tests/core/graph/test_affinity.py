@@ -6,7 +6,7 @@ from sklearn.datasets import make_blobs
 from sklearn.neighbors import NearestNeighbors
 
 from skganem.core.graph import affinity
-from skganem.core.graph.affinity import jaccard_affinity, reweight_affinity
+from skganem.core.graph.affinity import jaccard_affinity, neighbor_embeddings, reweight_affinity
 from skganem.core.graph.knn import k_nearest
 from tests.conftest import affinity_of
 
@@ -20,7 +20,7 @@ def overlapping_groups():
 
 def test_edges_between_groups_lose_most_weight():
     graph, y = overlapping_groups()
-    reweighted = reweight_affinity(graph, seed=0)
+    reweighted = reweight_affinity(graph, neighbor_embeddings(graph, seed=0))
     rows, columns = sp.coo_array(graph).coords
     ratio, between = reweighted[rows, columns] / graph[rows, columns], y[rows] != y[columns]
     assert 0.01 < between.mean() < 0.2
@@ -29,7 +29,7 @@ def test_edges_between_groups_lose_most_weight():
 
 def test_no_edge_is_added_or_lost_and_weights_stay_symmetric():
     graph, _ = overlapping_groups()
-    reweighted = reweight_affinity(graph, seed=0)
+    reweighted = reweight_affinity(graph, neighbor_embeddings(graph, seed=0))
     assert ((reweighted != 0) != (graph != 0)).nnz == 0
     assert abs(reweighted - reweighted.T).max() == 0
     assert reweighted.data.min() > 0
@@ -38,7 +38,7 @@ def test_no_edge_is_added_or_lost_and_weights_stay_symmetric():
 
 def test_weights_follow_the_seed():
     graph, _ = overlapping_groups()
-    first, again, other = (reweight_affinity(graph, seed) for seed in (0, 0, 1))
+    first, again, other = (reweight_affinity(graph, neighbor_embeddings(graph, seed)) for seed in (0, 0, 1))
     assert (first != again).nnz == 0
     assert (first != other).nnz > 0
 
@@ -63,7 +63,7 @@ def test_gaps_of_single_embeddings_average_out(monkeypatch):
     graph = affinity_of(np.random.default_rng(0).uniform(size=(500, 5)), 10)
 
     def correlation():
-        first, other = (reweight_affinity(graph, seed).data / graph.data for seed in (0, 1))
+        first, other = (reweight_affinity(graph, neighbor_embeddings(graph, seed)).data / graph.data for seed in (0, 1))
         return np.corrcoef(first, other)[0, 1]
 
     of_means = correlation()
@@ -74,7 +74,7 @@ def test_gaps_of_single_embeddings_average_out(monkeypatch):
 @pytest.mark.parametrize("n", [2, 5])
 def test_a_few_nodes(n):
     graph = affinity_of(np.random.default_rng(0).normal(size=(n, 3)), 10)
-    reweighted = reweight_affinity(graph, seed=0)
+    reweighted = reweight_affinity(graph, neighbor_embeddings(graph, seed=0))
     assert reweighted.nnz == graph.nnz
     assert (reweighted.data > 0).all()
     assert (reweighted.data <= graph.data).all()
@@ -82,7 +82,7 @@ def test_a_few_nodes(n):
 
 def test_a_node_without_edges():
     graph = sp.csr_array(sp.block_diag([affinity_of(np.random.default_rng(0).normal(size=(30, 3)), 10), sp.csr_array((1, 1))]))
-    reweighted = reweight_affinity(graph, seed=0)
+    reweighted = reweight_affinity(graph, neighbor_embeddings(graph, seed=0))
     assert reweighted.shape == (31, 31)
     assert reweighted.nnz == graph.nnz
     assert (reweighted.data > 0).all()

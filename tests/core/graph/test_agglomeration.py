@@ -4,7 +4,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.datasets import make_blobs, make_circles, make_moons
 
 from skganem import clustering_error
-from skganem.core.graph.affinity import reweight_affinity
+from skganem.core.graph.affinity import neighbor_embeddings, reweight_affinity
 from skganem.core.graph.agglomeration import agglomerative_partition
 from tests.conftest import affinity_of
 
@@ -12,7 +12,9 @@ from tests.conftest import affinity_of
 def partition(X, k, n_neighbors=15, reweighted=False):
     """Partition images without an encoder, or rows, whose edges are reweighted."""
     graph = affinity_of(X, n_neighbors)
-    return agglomerative_partition(reweight_affinity(graph, seed=0) if reweighted else graph, k, seed=0, points=X)[0]
+    return agglomerative_partition(
+        reweight_affinity(graph, neighbor_embeddings(graph, seed=0)) if reweighted else graph, k, seed=0, points=X
+    )[0]
 
 
 @pytest.mark.parametrize("reweighted", [False, True])
