@@ -6,7 +6,8 @@ with ``jpeg_train`` and ``jpeg_test``, the bytes of all files one after another,
 ends, and ``attr_train``, ``attr_test`` and ``attr_names``. ``fashion.npz`` has ``x`` and ``y``, all 70,000 images of
 Fashion-MNIST, ordered by class. ``letters.npz`` is what ``letters.py`` draws. ``optdigits.tra`` is the training file of UCI's
 "Optical recognition of handwritten digits", whose test file is scikit-learn's digits: 65 numbers a line, the last of them the
-class.
+class. ``photo_features.npz`` has ``x_train``, ``y_train``, ``x_test`` and ``y_test``: 1280 features of EfficientNet-Lite0 for
+each of 5000 photographs.
 """
 
 import os
@@ -197,6 +198,13 @@ def optdigits(seed):
     return X.reshape(-1, 8, 8), y
 
 
+def photo_features(seed):
+    """Return ImageNet features of 5000 small photographs in 10 classes, rows of 1280 values."""
+    data = archive("photo_features")
+    X, y = (np.concatenate([data[f"{name}_train"], data[f"{name}_test"]]) for name in "xy")
+    return X.astype(np.float32), y.astype(int)
+
+
 def moons(seed):
     """Return 1000 points on two half circles with noise 0.05."""
     return make_moons(1000, noise=0.05, random_state=seed)
@@ -225,6 +233,7 @@ CLUSTERING = {
     "digits-rows": (digits_rows, 10),
     "optdigits": (optdigits, 10),
     "optdigits-rows": (optdigits_rows, 10),
+    "photo-features": (photo_features, 10),
     "moons": (moons, 2),
     "mnist-10k": (mnist_10k, 10),
     "mnist-200": (mnist_200, 10),

@@ -26,11 +26,11 @@ from skganem.core.runtime.device import autocast, channels_last, resolve_device,
 from skganem.core.runtime.rng import fork_rng
 
 
-def umap(n_components, seed):
+def umap(n_components, seed, metric="euclidean"):
     """UMAP with the settings that its documentation recommends for clustering; needs the package umap-learn."""
     from umap import UMAP
 
-    return UMAP(n_neighbors=30, min_dist=0.0, n_components=n_components, random_state=seed)
+    return UMAP(n_neighbors=30, min_dist=0.0, n_components=n_components, metric=metric, random_state=seed)
 
 
 class UMAPHDBSCAN(ClusterMixin, BaseEstimator):
@@ -130,6 +130,8 @@ CLUSTERERS = {
     "PCA + GMM": lambda k, seed: make_pipeline(PCA(0.9, random_state=seed), GaussianMixture(k, random_state=seed)),
     "SpectralClustering": lambda k, seed: SpectralClustering(k, affinity="nearest_neighbors", random_state=seed),
     "UMAP + GMM": lambda k, seed: make_pipeline(umap(10, seed), GaussianMixture(k, random_state=seed)),
+    "UMAP cosine + KMeans": lambda k, seed: make_pipeline(umap(10, seed, "cosine"), KMeans(k, n_init=10, random_state=seed)),
+    "UMAP cosine + GMM": lambda k, seed: make_pipeline(umap(10, seed, "cosine"), GaussianMixture(k, random_state=seed)),
     "UMAP + HDBSCAN": lambda k, seed: UMAPHDBSCAN(seed),
     "EVoC": lambda k, seed: EVoCClustering(k, seed),
     "SimCLR + KMeans": lambda k, seed: make_pipeline(SimCLR(seed), KMeans(k, n_init=10, random_state=seed)),
