@@ -453,9 +453,9 @@ LEARNED = ("fit_encoder", "find_neighbors")
     [
         ("images", "fit_encoder", ["fit_encoder", "find_neighbors"]),
         ("images", "find_neighbors", ["find_neighbors"]),
-        ("images", "graph_is_informative", []),
+        ("images", "select_label_method", []),
         ("rows", "find_neighbors", ["find_neighbors"]),
-        ("rows", "graph_is_informative", []),
+        ("rows", "select_label_method", []),
     ],
 )
 def test_what_comes_before_the_first_iteration_is_not_done_again(tmp_path, digits, kind, stage, anew, error, monkeypatch):
@@ -479,7 +479,7 @@ def test_each_start_keeps_its_own_features(tmp_path, digits, monkeypatch):
     make = lambda **own: GANEMClustering(3, recipe=fast_recipe(), n_init=2, random_state=0, **own)  # noqa: E731
     expected = everything(make().fit(X), X)
     with monkeypatch.context() as patch:
-        dies_in(patch, core_fit, "graph_is_informative", 2)
+        dies_in(patch, core_fit, "select_label_method", 2)
         with pytest.raises(Killed):
             make(checkpoint_dir=tmp_path).fit(X)
     calls = count_calls(monkeypatch, core_fit, *LEARNED)
@@ -492,7 +492,7 @@ def test_a_damaged_file_of_features_is_refused(tmp_path, digits, name, monkeypat
     X = digits[0][:80]
     make = lambda: GANEMClustering(3, recipe=fast_recipe(), random_state=0, checkpoint_dir=tmp_path)  # noqa: E731
     with monkeypatch.context() as patch:
-        dies_in(patch, core_fit, "graph_is_informative", 1)
+        dies_in(patch, core_fit, "select_label_method", 1)
         with pytest.raises(Killed):
             make().fit(X)
     path = tmp_path / f"init_1_{name}.safetensors"
@@ -506,7 +506,7 @@ def test_features_are_kept_in_the_memory_and_beside_the_checkpoint(tmp_path, dig
     make = lambda **own: GANEMClustering(3, recipe=fast_recipe(), random_state=0, **own)  # noqa: E731
     both = {"memory": str(tmp_path / "memory"), "checkpoint_dir": tmp_path / "fit"}
     with monkeypatch.context() as patch:
-        dies_in(patch, core_fit, "graph_is_informative", 1)
+        dies_in(patch, core_fit, "select_label_method", 1)
         with pytest.raises(Killed):
             make(**both).fit(X)
     expected, calls = everything(make().fit(X), X), count_calls(monkeypatch, core_fit, *LEARNED)

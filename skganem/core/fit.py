@@ -25,7 +25,7 @@ from skganem.core.features.encoder import fit_encoder
 from skganem.core.features.transforms import ImageWarp, NeighborMixup
 from skganem.core.graph.knn import NeighborGraph, NeighborLists, find_neighbors
 from skganem.core.init.responsibilities import INITIALIZERS, InitSpec, init_from_partition
-from skganem.core.init.validation import graph_is_informative, stratified_order
+from skganem.core.init.validation import select_label_method, stratified_order
 from skganem.core.networks.mixture import MixtureModel, NetworkSpec
 from skganem.core.recipe import Augmentation, Recipe
 from skganem.core.runtime.cache import Keep, remember
@@ -105,7 +105,7 @@ class FitSpec:
 
     @property
     def needs_neighbors(self) -> bool:
-        """Whether the augmentation interpolates rows with their neighbors, unless `graph_is_informative` rules that out."""
+        """Whether the augmentation interpolates rows with their neighbors, unless `select_label_method` rules that out."""
         return self.recipe.augmentation == "auto" and not is_image(self.dataset.shape)
 
     @property
@@ -188,6 +188,8 @@ def fit(
             w, neighbors = initialize(spec, model, rng, seeds, progress, checkpoint)
         augment = augmentation(spec, neighbors)
         state = EMState(model, dataset, recipe, rng, spec.dtype, augment, spec.labeled_index, spec.labels)
+        # Rows whose neighbors have told w of the labels need not see these again: the E-net would learn few rows by heart.
+        state.draws_labeled = neighbors is None
         if saved is None:
             w = w.to(dataset.device)
             state.has_informative_init = spec.has_informative_init(w)
@@ -226,14 +228,17 @@ def initialize(
     """Make the initial w (Algorithm 1, line 1), and find each row's neighbors where the augmentation needs them."""
     dataset, labeled = spec.dataset, (spec.labeled_index, spec.labels)
     graph = neighbor_graph(spec, model, seeds, progress, checkpoint) if spec.needs_graph_init or spec.needs_neighbors else None
-    if graph is not None and not graph_is_informative(graph, dataset, *labeled, spec.n_clusters):
+    method = select_label_method(graph, dataset, *labeled, spec.n_clusters) if graph is not None else None
+    if graph is not None and method is None:
         progress.message("neighbors say little of the classes, and are not used")
         graph = None
     neighbors = graph.neighbors if graph is not None and spec.needs_neighbors else None
     if spec.w is not None:
         return spec.w, neighbors
     usable = graph if spec.needs_graph_init else None
-    init = InitSpec(dataset, spec.n_clusters, usable, spec.recipe.graph_size, seeds.init, rng, *labeled)
+    init = InitSpec(
+        dataset, spec.n_clusters, usable, spec.recipe.graph_size, seeds.init, rng, *labeled, method or "propagation"
+    )
     with progress.task("initial labels"):
         return INITIALIZERS[spec.recipe.init](init), neighbors
 

@@ -92,7 +92,7 @@ def e_net_step(state: EMState, index: Tensor, target: Tensor, weight: Tensor) ->
         losses.append(e_loss(state, [generated_batch(state, size)]) * state.generated_weight)
     if recipe.consistency_weight:
         real.append(Batch(transform(state, state.dataset.get_batch(index), index), target, weight))
-    if len(state.labeled_index) and recipe.e_epsilon is None:
+    if len(state.labeled_index) and recipe.e_epsilon is None and state.draws_labeled:
         real.append(labeled_batch(state, max(2, recipe.e_batch_size // 2)))
     if real:
         # Generated and real samples pass separately: batch normalization must not mix their statistics.

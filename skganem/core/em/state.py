@@ -44,6 +44,8 @@ class EMState:
         Positions and classes of the labeled samples, if any.
     has_informative_init : bool
         Whether the initial w, or labels, are informative.
+    draws_labeled : bool
+        Whether labeled samples are drawn for every batch of the E-step, beside those of all samples.
     previous_e_net : Classifier or None
         The E-net as it was before the current E-step, where that is needed.
     iteration : int
@@ -63,6 +65,7 @@ class EMState:
     labeled_index: Tensor = NO_INDEX
     labels: Tensor = NO_INDEX
     has_informative_init: bool = True
+    draws_labeled: bool = True
     previous_e_net: Classifier | None = None
     iteration: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)

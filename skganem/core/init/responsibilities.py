@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -25,11 +26,16 @@ from skganem.core.graph.knn import NeighborGraph, nearest_neighbors, subsample
 from skganem.core.graph.partition import optimize_partition
 from skganem.core.graph.spectral import within_cluster_rank
 from skganem.core.init.label_propagation import label_propagation
+from skganem.core.init.regression import regression_responsibilities
 
 #: Samples that are assigned to the nearest center at once, and read at full size at once.
 ASSIGN_BLOCK, READ_BLOCK = 8192, 256
 #: Runs of k-means in embeddings of the graph: too few end in poor minima, more take time. Not tuned.
 N_INIT = 20
+
+
+#: (graph, data set, labeled positions (m,), their labels (m,), K, wanted positions (l,)) -> w (l, K)
+LabelMethod: TypeAlias = Callable[[NeighborGraph, ArrayDataset, Tensor, Tensor, int, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,8 @@ class InitSpec:
     rng : torch.Generator
     labeled_index, labels : Tensor of shape (m,)
         Positions and classes of the labeled samples, if any.
+    label_method : str
+        By which of `LABEL_METHODS` labels reach the other samples.
     """
 
     dataset: ArrayDataset
@@ -58,6 +66,7 @@ class InitSpec:
     rng: torch.Generator
     labeled_index: Tensor = NO_INDEX
     labels: Tensor = NO_INDEX
+    label_method: str = "propagation"
 
 
 def graph_responsibilities(spec: InitSpec) -> Tensor:
@@ -65,8 +74,23 @@ def graph_responsibilities(spec: InitSpec) -> Tensor:
     if spec.graph is None:
         return uniform_responsibilities(spec)
     if len(spec.labeled_index):
-        return label_propagation(spec.graph, spec.labeled_index, spec.labels, spec.n_clusters)
+        wanted = torch.arange(len(spec.dataset))
+        method = LABEL_METHODS[spec.label_method]
+        return method(spec.graph, spec.dataset, spec.labeled_index, spec.labels, spec.n_clusters, wanted)
     return init_from_partition(spec.graph, spec.n_clusters, spec.seed, spec.dataset.has_directions)
+
+
+def propagated_responsibilities(
+    graph: NeighborGraph, dataset: ArrayDataset, labeled_index: Tensor, labels: Tensor, n_clusters: int, wanted: Tensor
+) -> Tensor:
+    """Return w (m, K) of the samples at `wanted` (m,) by label propagation."""
+    return label_propagation(graph, labeled_index, labels, n_clusters)[wanted]
+
+
+LABEL_METHODS: dict[str, LabelMethod] = {
+    "propagation": propagated_responsibilities,
+    "regression": regression_responsibilities,
+}
 
 
 def kmeans_responsibilities(spec: InitSpec) -> Tensor:

@@ -6,25 +6,27 @@ import torch
 
 from skganem.core.init import validation
 from skganem.core.init.label_propagation import label_propagation
+from skganem.core.init.regression import KernelRidge
+from skganem.core.init.responsibilities import LABEL_METHODS, propagated_responsibilities
 from tests.conftest import dataset_of, directions, draw_labels, graph_of, rings
 
 
 def graph_accuracy(X, index, labels, n_clusters, size=10_000):
     folds = validation.cross_validation_folds(labels)
-    return validation.chance_corrected_accuracy(
-        *validation.cross_val_predict(graph_of(X, size), index, labels, n_clusters, folds)
-    )
+    data = graph_of(X, size), dataset_of(X)
+    w = validation.cross_val_predict(propagated_responsibilities, *data, index, labels, n_clusters, folds)
+    return validation.chance_corrected_accuracy(w, torch.cat([labels[fold] for fold in folds]))
 
 
-def graph_is_informative(X, index, labels, n_clusters, size=10_000):
-    return validation.graph_is_informative(graph_of(X, size), dataset_of(X), index, labels, n_clusters)
+def method_of(X, index, labels, n_clusters, size=10_000):
+    return validation.select_label_method(graph_of(X, size), dataset_of(X), index, labels, n_clusters)
 
 
 def test_a_graph_that_predicts_held_out_labels_is_used():
     X, y = rings()
     labeled = (*draw_labels(y, 20), 2)
     assert graph_accuracy(X, *labeled) > 0.6
-    assert graph_is_informative(X, *labeled)
+    assert method_of(X, *labeled) == "propagation"
     assert (label_propagation(graph_of(X), *labeled).argmax(1).numpy() == y).mean() > 0.95
 
 
@@ -33,48 +35,53 @@ def test_a_graph_whose_neighbors_are_of_other_classes_is_not_used(size):
     X, y = directions()
     labeled = (*draw_labels(y, 20), 2)
     assert -0.1 < graph_accuracy(X, *labeled, size) < 0.15
-    assert not graph_is_informative(X, *labeled, size)
+    assert method_of(X, *labeled, size) is None
 
 
-@pytest.mark.parametrize("has_images", [False, True])
-def test_the_graph_of_rows_is_not_used_where_kernel_ridge_regression_predicts_more(has_images):
+def test_the_graph_of_rows_is_not_used_where_kernel_ridge_regression_predicts_more():
     """Points whose class is the sign of the first of four coordinates: neighbors are of it more often than not."""
     X = np.random.default_rng(0).normal(size=(600, 4))
     labeled = (*draw_labels((X[:, 0] > 0).astype(int), 200), 2)
     assert validation.MIN_ACCURACY < graph_accuracy(X, *labeled) < 0.5
     graph = graph_of(X)
-    graph.has_images = has_images
-    assert validation.graph_is_informative(graph, dataset_of(X), *labeled) == has_images
+    assert validation.select_label_method(graph, dataset_of(X), *labeled) in (None, "regression")
+    graph.has_images = True
+    assert validation.select_label_method(graph, dataset_of(X), *labeled) == "propagation"
+
+
+def test_regression_is_chosen_where_it_predicts_more_than_propagation():
+    """Two clouds that overlap, with few labels: a straight border is known from them, and paths of neighbors cross it."""
+    X, y = np.random.default_rng(2).normal(size=(600, 20)), np.repeat([0, 1], 300)
+    X[:, 0] += 3.2 * y
+    labeled = (*draw_labels(y, 15), 2)
+    assert method_of(X, *labeled) == "regression"
+    errors = [
+        (LABEL_METHODS[name](graph_of(X), dataset_of(X), *labeled, torch.arange(600)).argmax(1).numpy() != y).mean()
+        for name in ("regression", "propagation")
+    ]
+    assert errors[0] < errors[1]
 
 
 @pytest.mark.parametrize(("n_missed", "used"), [(0, True), (1, True), (2, False)])
 def test_one_label_more_that_is_predicted_without_the_graph_is_chance(n_missed, used, monkeypatch):
-    def predicted(graph, index, labels, n_clusters, folds):
-        true = torch.cat([labels[fold] for fold in folds])
-        w = torch.nn.functional.one_hot(true).float()
+    def predicted(method, graph, dataset, index, labels, n_clusters, folds):
+        w = torch.nn.functional.one_hot(torch.cat([labels[fold] for fold in folds])).float()
         w[:n_missed] = w[:n_missed].flip(1)
-        return w, true
+        return w
 
-    monkeypatch.setattr(validation, "cross_val_predict", predicted)
-    monkeypatch.setattr(validation, "kernel_ridge_predict", lambda kernel, labels, held_out: labels[held_out])
     X, y = rings()
-    assert graph_is_informative(X, *draw_labels(y, 20), 2) == used
+    index, labels = draw_labels(y, 20)
+    classes = torch.from_numpy(y)[index]
+    monkeypatch.setattr(validation, "cross_val_predict", predicted)
+    monkeypatch.setattr(KernelRidge, "predict", lambda self, rows: one_hot_of(rows, X, y))
+    assert torch.equal(classes, labels)
+    assert (method_of(X, index, labels, 2) is not None) == used
 
 
-@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
-def test_kernel_ridge_regression_predicts_a_curved_border_at_any_scale(scale):
-    X = np.random.default_rng(0).normal(size=(600, 2))
-    y = torch.from_numpy(np.where(np.square(X).sum(1) < 1, 0, np.where(X[:, 0] > 0, 1, 2)))
-    held_out = torch.arange(600) % 3 == 0
-    predicted = validation.kernel_ridge_predict(validation.gaussian_kernel(torch.from_numpy(X * scale)), y, held_out)
-    assert (predicted == y[held_out]).float().mean() > 0.9
-
-
-def test_kernel_ridge_regression_predicts_the_most_frequent_class_of_equal_rows():
-    labels = torch.tensor([0, 1, 1, 0, 1])
-    held_out = torch.tensor([True, True, False, False, False])
-    kernel = validation.gaussian_kernel(torch.ones(5, 2))
-    assert validation.kernel_ridge_predict(kernel, labels, held_out).tolist() == [1, 1]
+def one_hot_of(rows, X, y):
+    """Return the classes of rows of a data set, scaled, by looking them up."""
+    nearest = torch.cdist(rows, dataset_of(X).get_batch(slice(None))).argmin(dim=1)
+    return torch.nn.functional.one_hot(torch.from_numpy(y)[nearest], 2).float()
 
 
 def test_corrected_accuracy_is_zero_at_chance_for_any_number_of_classes():
@@ -93,28 +100,28 @@ def test_folds_are_held_out_until_enough_labels_are_predicted(per_class, n_folds
 
 def test_of_rows_with_many_labels_some_are_validated(monkeypatch):
     X, y = rings()
-    monkeypatch.setattr(validation, "MAX_KERNEL_SAMPLES", 50)
-    counts, predict = [], validation.kernel_ridge_predict
+    monkeypatch.setattr(validation, "MAX_SAMPLES", 50)
+    counts, original = [], validation.cross_val_predict
 
-    def spy(kernel, labels, held_out):
+    def spy(method, graph, dataset, index, labels, n_clusters, folds):
         counts.append(torch.bincount(labels).tolist())
-        return predict(kernel, labels, held_out)
+        return original(method, graph, dataset, index, labels, n_clusters, folds)
 
-    monkeypatch.setattr(validation, "kernel_ridge_predict", spy)
-    assert graph_is_informative(X, torch.arange(600), torch.from_numpy(y), 2)
-    assert counts == [[25, 25]] * 5
+    monkeypatch.setattr(validation, "cross_val_predict", spy)
+    assert method_of(X, torch.arange(600), torch.from_numpy(y), 2)
+    assert counts == [[25, 25]] * len(LABEL_METHODS)
 
 
 def test_one_label_of_a_class_is_enough():
     X, y = rings()
-    assert graph_is_informative(X, *draw_labels(y, 1), 2)
+    assert method_of(X, *draw_labels(y, 1), 2)
 
 
 def test_without_labels_or_a_second_class_the_graph_is_used():
     X = directions()[0]
     none = torch.tensor([], dtype=torch.long)
-    assert graph_is_informative(X, none, none, 2)
-    assert graph_is_informative(X, torch.arange(9), torch.zeros(9, dtype=torch.long), 1)
+    assert method_of(X, none, none, 2)
+    assert method_of(X, torch.arange(9), torch.zeros(9, dtype=torch.long), 1)
 
 
 def test_every_class_has_labels_in_a_small_graph():
