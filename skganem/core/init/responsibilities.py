@@ -24,6 +24,7 @@ from skganem.core.graph.knn import NeighborGraph, nearest_neighbors, subsample
 from skganem.core.graph.partition import optimize_partition
 from skganem.core.graph.spectral import within_cluster_rank
 from skganem.core.init.label_propagation import label_propagation
+from skganem.core.runtime.distributed import current
 
 #: Samples that are assigned to the nearest center at once, and read at full size at once.
 ASSIGN_BLOCK, READ_BLOCK = 8192, 256
@@ -62,8 +63,8 @@ def graph_responsibilities(spec: InitSpec) -> Tensor:
     if spec.graph is None:
         return uniform_responsibilities(spec)
     if len(spec.labeled_index):
-        return label_propagation(spec.graph, spec.labeled_index, spec.labels, spec.n_clusters)
-    return init_from_partition(spec.graph, spec.n_clusters, spec.seed)
+        return current().on_first(label_propagation, spec.graph, spec.labeled_index, spec.labels, spec.n_clusters)
+    return current().on_first(init_from_partition, spec.graph, spec.n_clusters, spec.seed)
 
 
 def kmeans_responsibilities(spec: InitSpec) -> Tensor:
