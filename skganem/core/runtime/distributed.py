@@ -196,8 +196,7 @@ class ProcessGroup(Group):
         """Return the rows of all processes, one below the other, whose places are between the bounds."""
         sizes = [stop - start for start, stop in pairwise(bounds)]
         # In float32, since the channels lack dtypes, and padded, since all must have as many.
-        dtype = torch.float32 if rows.dtype in (torch.float16, torch.bfloat16) else rows.dtype
-        own = torch.zeros(max(sizes), *rows.shape[1:], dtype=dtype, device=rows.device)
+        own = torch.zeros(max(sizes), *rows.shape[1:], dtype=wide(rows.dtype), device=rows.device)
         own[: len(rows)] = rows.detach()
         found = [torch.empty_like(own) for _ in sizes]
         self._wait(self._channel(own).allgather([found], [own]))
@@ -304,6 +303,11 @@ def _gather_output(network: nn.Module, inputs: tuple[Tensor, ...], output: Tenso
     return apply(Gather, output, group, BATCH_ROWS.get()) if isinstance(group, ProcessGroup) else None
 
 
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """Return float32 instead of a shorter dtype of floats."""
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+
+
 class SynchronizedBatchNorm(TorchFunctionMode):
     """Have batch normalization take its statistics from the rows of all processes."""
 
@@ -327,7 +331,7 @@ def batch_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """Normalize the own rows x (n, c, ...) by the mean and the variance of all rows, as `torch.nn.functional.batch_norm`."""
-    values, dims = x.float(), [0, *range(2, x.dim())]
+    values, dims = x.to(wide(x.dtype)), [0, *range(2, x.dim())]
     n = values.numel() // values.shape[1]
     if n:
         own_var, own_mean = torch.var_mean(values, dim=dims, correction=0)
