@@ -43,10 +43,14 @@ class Processes:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         launcher = {"WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1, **variables}
+        launcher = {name: str(value) for name, value in launcher.items()}
         self.started = [
             subprocess.Popen(
                 [sys.executable, "-c", "from tests.processes import serve; serve()"],
-                env={**os.environ, **{name: str(value) for name, value in {**launcher, "RANK": rank, "LOCAL_RANK": rank}.items()}},
+                env={
+                    **os.environ,
+                    **{name: str(value) for name, value in {**launcher, "RANK": rank, "LOCAL_RANK": rank}.items()},
+                },
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -60,13 +64,17 @@ class Processes:
 
     def run_each(self, function, *arguments):
         """Call a function in each process with its own arguments."""
+        self.send(function, *arguments)
+        return self.answers(len(self.started))
+
+    def send(self, function, *arguments):
+        """Have each process call a function with its own arguments."""
         for process, own in zip(self.started, arguments, strict=True):
             pickle.dump((function, own), process.stdin)
             process.stdin.flush()
-        return self.answers()
 
-    def answers(self):
-        """Return what the processes answer; None for those that were killed."""
+    def answers(self, n):
+        """Return what the first n processes answer; None for those that were killed."""
         found, readers = {}, []
 
         def read(rank):
@@ -76,14 +84,14 @@ class Processes:
                 found[rank], seconds = None, 0
             assert seconds < LIMIT
 
-        for rank in range(len(self.started)):
+        for rank in range(n):
             readers.append(threading.Thread(target=read, args=(rank,), daemon=True))
             readers[-1].start()
         deadline = time.monotonic() + 2 * LIMIT
         for reader in readers:
             reader.join(max(0.0, deadline - time.monotonic()))
-        assert len(found) == len(self.started), f"only {sorted(found)} of {len(self.started)} processes answered: the others hang"
-        return [found[rank] for rank in range(len(self.started))]
+        assert len(found) == n, f"only {sorted(found)} of {n} processes answered: the others hang"
+        return [found[rank] for rank in range(n)]
 
     def close(self):
         for process in self.started:

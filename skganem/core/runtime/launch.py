@@ -6,12 +6,14 @@ MASTER_PORT, as launchers set them. It opens channels of its own, and closes the
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import multiprocessing
 import os
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from datetime import timedelta
@@ -35,7 +37,7 @@ JOIN_TIMEOUT = 300.0
 #: Python's lock for some seconds.
 SIGN_EVERY, SILENCE = 1.0, 30.0
 #: Seconds for which a process that ends stays, so that the others hear why.
-LEAVE_TIMEOUT = 10.0
+LEAVE_TIMEOUT = 5.0
 #: Seconds between two looks at what others have left in the store.
 POLL_EVERY = 0.02
 #: Bounds the time of one operation: others may wait as long for what the first process alone does, and know that it lives.
@@ -105,10 +107,20 @@ def connect(host: str, port: int, rank: int) -> Any:
     """Connect to the launcher's store or, without one, to the first process, which opens it."""
     by_launcher = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     serves = rank == 0 and not by_launcher
+    timeout = timedelta(seconds=CONNECT_TIMEOUT)
+    opened: Future[Any] = Future()
+
+    def open_in_thread() -> None:
+        try:
+            opened.set_result(TCPStore(host, port, None, serves, timeout, wait_for_workers=False))
+        except (RuntimeError, ValueError) as error:
+            opened.set_exception(error)
+
+    # In a thread, since something else at the port, which never answers, would be waited for without end.
+    threading.Thread(target=open_in_thread, daemon=True).start()
     try:
-        timeout = timedelta(seconds=CONNECT_TIMEOUT)
-        return TCPStore(host, port, None, serves, timeout, wait_for_workers=False)
-    except (RuntimeError, ValueError) as error:
+        return opened.result(CONNECT_TIMEOUT + 1)
+    except (RuntimeError, ValueError, TimeoutError) as error:
         what = "can't open" if serves else "can't connect to"
         advice = "The port may be in use: take another one." if serves else "Process 0 may not have begun its fit."
         raise PeerError(
@@ -147,7 +159,7 @@ class Session:
             if error is not None:
                 self._report(f"process {self.rank} failed with {type(error).__name__}: {error}")
         finally:
-            self._close()
+            self._close(error is not None)
 
     def _open(self) -> ProcessGroup:
         """Wait until all processes are there, and open the channels."""
@@ -181,7 +193,7 @@ class Session:
             self._report(own if self._channels else str(error))
         return self._failure or (own if self._channels else str(error))
 
-    def _close(self) -> None:
+    def _close(self, failed: bool) -> None:
         """Close the channels, once the other processes have heard how the fit ended."""
         self._closing.set()
         with suppress(RuntimeError):
@@ -189,6 +201,9 @@ class Session:
             self._until("left", LEAVE_TIMEOUT)
         if self._watcher.is_alive():
             self._watcher.join()
+        if failed:
+            for channel in self._channels:  # to delete one would wait for its operations, and so for a process that is gone
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(channel))
         self._channels.clear()
 
     def _until(self, event: str, timeout: float) -> None:
