@@ -335,8 +335,9 @@ def worker_of_first(backend, *arguments):
 
 
 def with_group(*arguments):
-    """Fit in a process that has a group of torch.distributed, which is left as it was."""
+    """Fit in a process that has a group of torch.distributed, which is left as it was, and in a fork of the first."""
     torch.distributed.init_process_group("gloo", rank=int(os.environ["RANK"]), world_size=2)
+    worker_of_first("multiprocessing", *arguments)
     found = fitted(*arguments)
     assert torch.distributed.is_initialized()
     torch.distributed.barrier()

@@ -51,6 +51,19 @@ FITS = itertools.count()
 STORES: dict[tuple[str, ...], Any] = {}
 
 
+#: The number of this process, if it was forked from one of the launcher's.
+FORKED: set[int] = set()
+
+
+def has_launcher() -> bool:
+    """Tell whether this process has a group of `torch.distributed`, or a launcher's variables."""
+    return dist.is_available() and (dist.is_initialized() or all(name in os.environ for name in VARIABLES))
+
+
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=lambda: FORKED.update({os.getpid()} if has_launcher() else ()))
+
+
 def joined() -> Group:
     """Return the group that the fit of this thread has joined."""
     return JOINED.get() or SINGLE
@@ -62,14 +75,14 @@ def should_join() -> bool:
     Its children, such as the workers of joblib, inherit the variables, and are not. Nor are threads: several of them would mix
     their messages.
     """
-    if os.environ.get(SWITCH, "") == "0" or not dist.is_available():
+    if os.environ.get(SWITCH, "") == "0" or not has_launcher() or os.getpid() in FORKED:
         return False
     if threading.current_thread() is not threading.main_thread() or JOINED.get() is not None:
         return False
     if dist.is_initialized():
         return dist.get_world_size() > 1
     is_child = multiprocessing.parent_process() is not None or "LokyProcess" in multiprocessing.current_process().name
-    return not is_child and all(name in os.environ for name in VARIABLES) and int(os.environ["WORLD_SIZE"]) > 1
+    return not is_child and int(os.environ["WORLD_SIZE"]) > 1
 
 
 @contextmanager
