@@ -94,7 +94,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         random_state = check_random_state(self.random_state)
         seeds = [int(random_state.randint(np.iinfo(np.int32).max)) for _ in range(n_init)]
         group = joined()
-        group.check_equal({"the versions": versions(), **spec.checksums(), **own_checksums(self)})
+        group.check_equal(lambda: {"the versions": versions(), **spec.checksums(), **own_checksums(self)})
         if len(X) < group.size:
             raise ValueError(f"n_samples={len(X)} should be >= the number of processes, {group.size}.")
         seeds, checkpoints = group.on_first(self._open_checkpoints, spec, seeds)

@@ -200,7 +200,8 @@ def fit(
     seeds = Seeds.from_seed(seed)
     model = spec.model or MixtureModel(spec.networks, recipe.networks, seeds.networks, dataset.device)
     rng = torch.Generator(dataset.device).manual_seed(seeds.em)
-    with sharing(joined()), seed_global_rng(seeds.global_streams, dataset.device), deterministic_cudnn():
+    streams = seed_global_rng(seeds.global_streams, dataset.device)
+    with sharing(joined()), current().parallel(*model.networks()), streams, deterministic_cudnn():
         saved = current().on_first(checkpoint.read) if checkpoint else None
         if saved:
             w, neighbors = saved["w"], saved["neighbors"]
@@ -224,8 +225,7 @@ def fit(
         try:
             if checkpoint and saved is None:
                 checkpoint.write_if_due(state, w, neighbors)
-            with current().parallel(*model.networks()):
-                w = expectation_maximization(state, w, report, progress.begin_iteration)
+            w = expectation_maximization(state, w, report, progress.begin_iteration)
             status = "converged" if state.converged else "exhausted"
         except (DivergenceError, KeyboardInterrupt) as error:
             # Of several processes, others wait for this one: all have to end.
@@ -235,13 +235,12 @@ def fit(
             w = clamp_labels(model.posterior(dataset), state)
             update_phi(state, w)
         try:
-            with current().parallel(*model.networks()):
-                criterion = view_mutual_information(state)
+            criterion = view_mutual_information(state)
         except KeyboardInterrupt:
             if status == "diverged" or current().size > 1:
                 raise
             status, criterion = "interrupted", math.nan
-        current().check_equal({"the weights at the end": fingerprint(model.to_numpy(), w)})
+        current().check_equal(lambda: {"the weights at the end": fingerprint(model.to_numpy(), w)})
         return FitResult(model, w, state.history, status, criterion)
 
 

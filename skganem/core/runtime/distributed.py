@@ -69,8 +69,8 @@ class Group:
         """Return tensors (n, ...) of which each process computes the rows of one slice, in whole blocks."""
         return compute(slice(0, n))
 
-    def check_equal(self, values: dict[str, str]) -> None:
-        """Raise ValueError unless all processes have the same values; the error names those that differ."""
+    def check_equal(self, describe: Callable[[], dict[str, str]]) -> None:
+        """Raise ValueError unless all processes describe themselves alike; the error names what differs."""
 
 
 SINGLE = Group()
@@ -170,8 +170,9 @@ class ProcessGroup(Group):
             return tuple(self.gather(part, bounds) for part in found)
         return self.gather(found, bounds)
 
-    def check_equal(self, values: dict[str, str]) -> None:
+    def check_equal(self, describe: Callable[[], dict[str, str]]) -> None:
         """Compare with the first process."""
+        values = describe()
         first = self.on_first(lambda: values)
         unequal = [name for name in first if values.get(name) != first[name]]
         everyone = [self._broadcast(unequal, root) for root in range(self.size)]
