@@ -2,6 +2,7 @@
 
 import copy
 import os
+import sys
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -32,7 +33,9 @@ from skganem.core.networks.mixture import MixtureModel, NetworkSpec
 from skganem.core.recipe import RECIPES, Recipe
 from skganem.core.runtime import serialization
 from skganem.core.runtime.device import resolve_device, resolve_precision
+from skganem.core.runtime.distributed import current
 from skganem.core.runtime.fingerprint import stable_repr
+from skganem.core.runtime.launch import joined, process_device
 from skganem.core.runtime.rng import float32_with_grad
 
 #: Rows that are looked at for hubs: enough to tell, and a moment's work.
@@ -95,7 +98,11 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         context = self._init_callback_context(max_subtasks=n_init).call_on_fit_task_begin(estimator=self, **callback_data)
         random_state = check_random_state(self.random_state)
         seeds = [int(random_state.randint(np.iinfo(np.int32).max)) for _ in range(n_init)]
-        seeds, checkpoints = self._open_checkpoints(spec, seeds)
+        group = joined()
+        group.check_equal(lambda: {"the versions": versions(), **spec.checksums(), **own_checksums(self)})
+        if len(X) < group.size:
+            raise ValueError(f"n_samples={len(X)} should be >= the number of processes, {group.size}.")
+        seeds, checkpoints = group.on_first(self._open_checkpoints, spec, seeds)
         results = self._parallel_results(spec, seeds, checkpoints)
         best, interrupted = None, False
         for start, (seed, checkpoint) in enumerate(zip(seeds, checkpoints, strict=True)):
@@ -120,7 +127,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
 
     def _parallel_results(self, spec, seeds, checkpoints):
         """Return the results of starts that joblib makes side by side, or None for each that is to be made here."""
-        if self.n_jobs in (None, 1) or len(seeds) == 1:
+        if self.n_jobs in (None, 1) or len(seeds) == 1 or joined().size > 1:
             return [None] * len(seeds)
         starts = zip(seeds, checkpoints, strict=True)
         return Parallel(n_jobs=self.n_jobs)(delayed(fit)(spec, seed, None, checkpoint) for seed, checkpoint in starts)
@@ -132,7 +139,7 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
 
     def _fit_spec(self, X, n_clusters, details):
         """Put together what the core is to fit."""
-        recipe, device = self._resolve_recipe(), resolve_device(self.device)
+        recipe, device = self._resolve_recipe(), resolve_device(process_device(self.device))
         shape = network_shape(self.image_shape_, X.shape[1])
         if isinstance(recipe.augmentation, ImageWarp) and not is_image(shape):
             raise ValueError("An ImageWarp changes images, and X has plain rows: set image_shape, or another augmentation.")
@@ -150,9 +157,10 @@ class BaseGANEM(CallbackSupportMixin, BaseEstimator):
         scaler = Scaler.fit(X, shape)
         if is_image(shape) or self.metric == "euclidean":
             return scaler
-        if self.metric == "auto" and not prefers_cosine(scaler.transform_some(X, N_HUBNESS_ROWS)):
+        some = scaler.transform_some(X, N_HUBNESS_ROWS)
+        if self.metric == "auto" and not current().on_first(prefers_cosine, some):
             return scaler
-        return scaler.by_directions(X)
+        return current().on_first(scaler.by_directions, X)
 
     def _continue_from(self, spec):
         """Return a spec that goes on from the last fit's model: its weights, and its answers as initial w."""
@@ -318,6 +326,22 @@ def own_estimator(estimator, user):
         )
     check_is_fitted(estimator)
     return estimator
+
+
+def versions():
+    """Name the versions that all processes of a data-parallel fit must have."""
+    return f"skganem {sys.modules['skganem'].__version__}, torch {torch.__version__}, numpy {np.__version__}"
+
+
+def own_checksums(estimator):
+    """Describe, by name, the parameters that the core does not see, and all processes of a data-parallel fit must have."""
+    seed = estimator.random_state  # one that is no int need not be the same: the first process draws the seeds
+    named = {name: repr(getattr(estimator, name)) for name in ("n_init", "warm_start", "checkpoint_every")}
+    return {
+        **named,
+        "random_state": repr(seed) if isinstance(seed, Integral) else "",
+        "checkpoint_dir": repr(estimator.checkpoint_dir is None),
+    }
 
 
 def as_folder(name, path):

@@ -14,6 +14,7 @@ from skganem._base import BaseGANEM, check_answers
 from skganem._validation import NumberInterval, as_rows, unchanged_on_error
 from skganem.core.graph.spectral import diffusion_embedding
 from skganem.core.recipe import CHOICES
+from skganem.core.runtime.launch import join
 
 #: Samples that a score compares at most: more take time and memory, and hardly change it.
 MAX_SCORED = 5000
@@ -247,7 +248,7 @@ class GANEMClustering(ClusterMixin, BaseGANEM):
         ValueError
             If X holds NaN or infinity, has fewer samples than clusters, or does not match `image_shape`.
         """
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), join():
             X = as_rows(self, X, reset=True, image_shape=self.image_shape, min_samples=2)
             if len(X) < self.n_clusters:
                 raise ValueError(f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}.")

@@ -4,6 +4,8 @@ import time
 from contextlib import contextmanager
 from functools import partial
 
+from skganem.core.runtime.distributed import alone
+from skganem.core.runtime.launch import joined
 from skganem.core.runtime.progress import Progress
 
 #: What comes before the EM loop, by the names of the core's tasks. A fit may leave some out.
@@ -37,7 +39,7 @@ class FitProgress(Progress):
 
     def message(self, text):
         """Print a line, and how long after the start it is, if `verbose`."""
-        if self.estimator.verbose:
+        if self.estimator.verbose and joined().rank == 0:
             name, seconds = type(self.estimator).__name__, time.perf_counter() - self.began
             print(f"[{name}] init {self.start}, {seconds:.1f} s: {text}", flush=True)
 
@@ -75,7 +77,10 @@ class FitProgress(Progress):
 
     def _begin(self, context, name, max_subtasks=0):
         task = context.subcontext(name, max_subtasks=max_subtasks)
-        return task.call_on_fit_task_begin(estimator=self.estimator, **self.callback_data)
+        with alone():  # callbacks may predict in some of the processes only
+            return task.call_on_fit_task_begin(estimator=self.estimator, **self.callback_data)
 
     def _end(self, task, attributes=None):
-        return task.call_on_fit_task_end(estimator=self.estimator, **self.callback_data, reconstruction_attributes=attributes)
+        arguments = {"estimator": self.estimator, **self.callback_data, "reconstruction_attributes": attributes}
+        with alone():
+            return task.call_on_fit_task_end(**arguments)

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from skganem._base import BaseGANEM
 from skganem._labels import as_column, known_labels, split_labels
 from skganem._validation import as_rows, unchanged_on_error
+from skganem.core.runtime.launch import join
 
 
 class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
@@ -226,7 +227,7 @@ class GANEMSemiSupervisedClassifier(ClassifierMixin, BaseGANEM):
             If no sample is labeled, y is continuous, mixes strings with other classes, or has another length than X, or X is
             not valid.
         """
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), join():
             X = as_rows(self, X, reset=True, image_shape=self.image_shape, min_samples=2)
             labeled_index, codes, classes = split_labels(X, y, self.unlabeled)
             if self.warm_start and not np.array_equal(getattr(self, "classes_", classes), classes):

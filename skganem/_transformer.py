@@ -17,6 +17,7 @@ from skganem._labels import as_column, is_marker, known_labels, split_labels
 from skganem._validation import NumberInterval, as_rows, unchanged_on_error
 from skganem.core.init.responsibilities import hungarian_matching
 from skganem.core.recipe import CHOICES
+from skganem.core.runtime.launch import join
 
 
 class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGANEM):
@@ -242,7 +243,7 @@ class GANEMTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseGA
         ValueError
             If X or y is not as above, as where y has the continuous values of a regression. (Whole numbers pass for classes.)
         """
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), join():
             X = as_rows(self, X, reset=True, image_shape=self.image_shape, min_samples=2)
             n_clusters, labeled = self.n_clusters, {}
             check_consistent_length(X, y)

@@ -3,7 +3,7 @@
 `fit` tells the whole story: initialize the responsibilities w, then run the EM loop. The folders, each of which imports
 only from those above it:
 
-- `runtime`: device, precision, random streams, files, memory, progress;
+- `runtime`: device, precision, random streams, files, memory, progress, and the processes of a data-parallel fit;
 - `data`: samples in scaled batches;
 - `losses`: Eq. 1, 2, 5 and 18, their variants, and the Lipschitz constraints of Section 4.4;
 - `networks`: Tables 4 to 6, and G, D, E and phi as one mixture model;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -29,7 +29,9 @@ from skganem.core.init.validation import select_label_method, stratified_order
 from skganem.core.networks.mixture import MixtureModel, NetworkSpec
 from skganem.core.recipe import Augmentation, Recipe
 from skganem.core.runtime.cache import Keep, remember
+from skganem.core.runtime.distributed import current, sharing
 from skganem.core.runtime.fingerprint import fingerprint, hash_array
+from skganem.core.runtime.launch import joined
 from skganem.core.runtime.progress import Progress
 from skganem.core.runtime.rng import deterministic_cudnn, float32_with_grad, seed_global_rng
 
@@ -56,6 +58,8 @@ class Seeds:
 VERSION = 1
 #: Confidence of w below which it is uninformative: more than rounding makes of uniform w.
 MIN_CONFIDENCE = 1e-3
+#: Rows by which processes compare their data.
+N_COMPARED = 64
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,22 @@ class FitSpec:
         random = self.w is None and self.recipe.init == "random"
         return len(self.labeled_index) > 0 or (not random and bool((normalized_confidence(w) > MIN_CONFIDENCE).any()))
 
+    def checksums(self) -> dict[str, str]:
+        """Return checksums, by name, of what must be the same in all processes of a data-parallel fit.
+
+        Of X, there are some rows in it, and the scale.
+        """
+        dataset, n = self.dataset, len(self.dataset)
+        some = np.linspace(0, n - 1, min(n, N_COMPARED)).astype(int)
+        rows = np.asarray(dataset.array[some])
+        return {
+            "X": fingerprint(n, dataset.shape, dataset.array.dtype, f"{dataset.scaler.scale:.6g}", rows),
+            "the labels": fingerprint(self.labeled_index, self.labels),
+            "the initial w": fingerprint(*([] if self.w is None else [self.w])),
+            "the parameters": fingerprint(self.networks, self.recipe, self.dtype, dataset.device.type),
+            "the last fit's model": fingerprint(*([] if self.model is None else [self.model.to_numpy()])),
+        }
+
     def data_key(self) -> str:
         """Return a checksum of the data as the networks see them, of the device and of the package's version."""
         dataset = self.dataset
@@ -180,8 +200,9 @@ def fit(
     seeds = Seeds.from_seed(seed)
     model = spec.model or MixtureModel(spec.networks, recipe.networks, seeds.networks, dataset.device)
     rng = torch.Generator(dataset.device).manual_seed(seeds.em)
-    saved = checkpoint.read() if checkpoint else None
-    with seed_global_rng(seeds.global_streams, dataset.device), deterministic_cudnn():
+    streams = seed_global_rng(seeds.global_streams, dataset.device)
+    with sharing(joined()), current().parallel(*model.networks()), streams, deterministic_cudnn():
+        saved = current().on_first(checkpoint.read) if checkpoint else None
         if saved:
             w, neighbors = saved["w"], saved["neighbors"]
         else:
@@ -197,7 +218,8 @@ def fit(
             w = load_state_dict(state, saved)
 
         def report(state: EMState, w: Tensor) -> bool:
-            state.stop_requested = progress.end_iteration(state, w)  # for the checkpoint to know
+            # For the checkpoint to know. All processes go on, or none does.
+            state.stop_requested = not current().all_true(not progress.end_iteration(state, w))
             if checkpoint:
                 checkpoint.write_if_due(state, w, neighbors)
             return state.stop_requested
@@ -208,7 +230,8 @@ def fit(
             w = expectation_maximization(state, w, report, progress.begin_iteration)
             status = "converged" if state.converged else "exhausted"
         except (DivergenceError, KeyboardInterrupt) as error:
-            if isinstance(error, KeyboardInterrupt) and not state.history:
+            # Of several processes, others wait for this one: all have to end.
+            if isinstance(error, KeyboardInterrupt) and (not state.history or current().size > 1):
                 raise
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "diverged"
             w = clamp_labels(model.posterior(dataset), state)
@@ -216,9 +239,10 @@ def fit(
         try:
             criterion = view_mutual_information(state)
         except KeyboardInterrupt:
-            if status == "diverged":
+            if status == "diverged" or current().size > 1:
                 raise
             status, criterion = "interrupted", math.nan
+        current().check_equal(lambda: {"the weights at the end": fingerprint(model.to_numpy(), w)})
         return FitResult(model, w, state.history, status, criterion)
 
 
@@ -228,7 +252,7 @@ def initialize(
     """Make the initial w (Algorithm 1, line 1), and find each row's neighbors where the augmentation needs them."""
     dataset, labeled = spec.dataset, (spec.labeled_index, spec.labels)
     graph = neighbor_graph(spec, model, seeds, progress, checkpoint) if spec.needs_graph_init or spec.needs_neighbors else None
-    method = select_label_method(graph, dataset, *labeled, spec.n_clusters) if graph is not None else None
+    method = current().on_first(select_label_method, graph, dataset, *labeled, spec.n_clusters) if graph is not None else None
     if graph is not None and method is None:
         progress.message("neighbors say little of the classes, and are not used")
         graph = None
@@ -248,7 +272,11 @@ def neighbor_graph(
 ) -> NeighborGraph:
     """Find each sample's neighbors; of images, by features that are learned first."""
     data = spec.data_key() if spec.memory else ""
-    keep = partial(remember, spec.memory, checkpoint.keep if checkpoint else None)
+    own_keep = checkpoint.keep if checkpoint else None
+
+    def keep(name: str, key: str, compute: Callable[[], Any]) -> Any:
+        return current().recall(partial(remember, spec.memory, own_keep, name, key), compute)
+
     features = learn_features(spec, model, seeds, data, progress, keep) if spec.learns_features else ""
     lists = neighbor_lists(spec, model, seeds, data + features, progress, keep)
     return NeighborGraph(lists, spec.n_clusters, spec.recipe.n_neighbors, is_image(spec.dataset.shape), seeds.embeddings)

@@ -11,6 +11,7 @@ from torch import Tensor
 from skganem.core.data.dataset import ArrayDataset
 from skganem.core.data.shapes import Shape, is_image
 from skganem.core.runtime.device import channels_last, full_precision
+from skganem.core.runtime.distributed import current
 
 #: Samples that pass a network at once on a CPU and on a GPU. On a CPU, more would leave its caches; on a GPU, fewer would
 #: leave it idle.
@@ -51,23 +52,30 @@ def chunk_size(shape: Shape, device: torch.device) -> int:
 
 @torch.no_grad()
 def map_batches(dataset: ArrayDataset, compute: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply `compute` to all samples in chunks of one size, in full precision; return the results, one below the other."""
-    results, n_done = torch.empty(0, 0, device=dataset.device), 0
-    with full_precision():
-        for x, n in _padded_chunks(dataset):
+    """Apply `compute` to all samples in chunks of one size, in full precision; return the results, one below the other.
+
+    The processes of a data-parallel fit share the chunks.
+    """
+
+    def map_slice(rows: slice) -> Tensor:
+        results, n_done = torch.empty(0, 0, device=dataset.device), 0
+        for x, n in _padded_chunks(dataset, rows, size):
             computed = compute(x)[:n].float()
             if not n_done:  # not a list of chunks: to concatenate them would take their memory twice
-                results = computed.new_empty(len(dataset), *computed.shape[1:])
+                results = computed.new_empty(rows.stop - rows.start, *computed.shape[1:])
             results[n_done : n_done + n] = computed
             n_done += n
-    return results
+        return results
 
-
-def _padded_chunks(dataset: ArrayDataset) -> Iterator[tuple[Tensor, int]]:
-    """Yield chunks and their number of samples; the last chunk is padded to the size of the others."""
     size = chunk_size(dataset.shape, dataset.device)
-    for start in range(0, len(dataset), size):
-        x = dataset.get_batch(slice(start, start + size))
+    with full_precision():
+        return current().map_rows(map_slice, len(dataset), size)
+
+
+def _padded_chunks(dataset: ArrayDataset, rows: slice, size: int) -> Iterator[tuple[Tensor, int]]:
+    """Yield the chunks of some rows and their number of samples; the last chunk is padded to the size of the others."""
+    for start in range(rows.start, rows.stop, size):
+        x = dataset.get_batch(slice(start, min(start + size, rows.stop)))
         n = len(x)
         if n < size:
             x = torch.cat([x, x[:1].expand(size - n, *x.shape[1:])])

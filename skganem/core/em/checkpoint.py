@@ -11,6 +11,7 @@ from torch import Tensor
 
 from skganem.core.em.state import EMState
 from skganem.core.runtime import serialization
+from skganem.core.runtime.distributed import current
 from skganem.core.runtime.rng import get_rng_state, rng_devices, set_rng_state
 
 KIND = "checkpoint"
@@ -34,7 +35,7 @@ class Checkpoint:
     def write_if_due(self, state: EMState, w: Tensor, neighbors: Tensor | None) -> None:
         """Write the state if it is time to: at the beginning, after every few iterations, and at the end."""
         if state.iteration % self.every == 0 or state.should_stop:
-            serialization.write(self.path, KIND, state_dict(state, w, neighbors))
+            current().on_first(lambda: serialization.write(self.path, KIND, state_dict(state, w, neighbors)))
 
     def keep(self, name: str, key: str, compute: Callable[[], Any]) -> Any:
         """Return the result of `compute`, or what it was in this fit before the process died; `key` must be the same."""

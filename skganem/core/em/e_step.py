@@ -18,6 +18,7 @@ from skganem.core.losses.classification import e_net_loss, soft_cross_entropy
 from skganem.core.losses.gan import gather_class
 from skganem.core.recipe import Recipe
 from skganem.core.runtime.device import autocast, channels_last
+from skganem.core.runtime.distributed import current
 
 #: An E-step ends when the E-net disagrees with w on at most this share of real images, or rows. An E-net that stops early
 #: on images corrects labels that do not fit. On rows, whose graph is that of the data themselves, it loses labels: with
@@ -216,7 +217,8 @@ def disagreement_rate(state: EMState, w: Tensor) -> float:
     index = torch.randperm(n, generator=state.rng, device=state.rng.device)[:N_MEASURED]
     weight = normalized_confidence(w[index])
     labels = torch.cat([model.e_net(state.dataset.get_batch(part)).argmax(dim=1) for part in index.split(MEASURE_BATCH)])
-    return float((weight * (labels != w[index].argmax(dim=1))).sum() / weight.sum().clamp_min(1e-12))
+    rate = (weight * (labels != w[index].argmax(dim=1))).sum() / weight.sum().clamp_min(1e-12)
+    return current().on_first(float, rate)  # which processors might round otherwise, and end the E-step in some
 
 
 def sharpen(w: Tensor, exponent: float) -> Tensor:

@@ -15,6 +15,7 @@ from skganem.core.data.dataset import NO_INDEX, ArrayDataset
 from skganem.core.networks.mixture import MixtureModel
 from skganem.core.networks.modules import Classifier
 from skganem.core.recipe import Augmentation, Recipe
+from skganem.core.runtime.distributed import current
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     # A first decay of 0.5, as in DCGAN: with more momentum, G and D overshoot each other.
@@ -158,11 +159,12 @@ def gradient_step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     """Take one step down the gradient of a loss."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    current().average_gradients(parameter for group in optimizer.param_groups for parameter in group["params"])
     optimizer.step()
 
 
 def check_finite(values: Tensor) -> Tensor:
     """Return the values; raise `DivergenceError` if one is infinite or NaN."""
-    if not torch.isfinite(values).all():
+    if not current().all_true(bool(torch.isfinite(values).all())):
         raise DivergenceError("a value became infinite or NaN")
     return values

@@ -17,6 +17,7 @@ from skganem.core.losses.self_supervised import vicreg_loss
 from skganem.core.networks.mixture import MixtureModel
 from skganem.core.recipe import Augmentation, Recipe
 from skganem.core.runtime.device import autocast, channels_last
+from skganem.core.runtime.distributed import current
 from skganem.core.runtime.rng import fork_rng
 
 #: Views of an image in a batch. For the same number of forward passes, four of 128 images learn faster than two of 256
@@ -56,24 +57,26 @@ def fit_encoder(
     """
     encoder = model.add_encoder()
     head = projection_head(encoder.n_features, rng.initial_seed()).to(model.device)
-    parameters, n_steps = [*encoder.parameters(), *head.parameters()], recipe.encoder_steps
+    projector, n_steps = nn.Sequential(encoder, head), recipe.encoder_steps
+    parameters = list(projector.parameters())
     optimizer = torch.optim.Adam(parameters, lr=recipe.encoder_learning_rate, betas=BETAS, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, n_steps))
     losses = []
     encoder.train()
     for index in endless_batches(len(dataset), recipe.encoder_batch_size, n_steps, rng):
         views = views_of(downsample(dataset.get_batch(index)), index, augment, rng)
-        with autocast(model.device, dtype):
-            projected = head(encoder(channels_last(views)))
+        with current().parallel(projector), autocast(model.device, dtype):
+            projected = projector(channels_last(views))
         loss = vicreg_loss(projected.float().view(N_VIEWS, len(index), -1))
         optimizer.zero_grad()
         loss.backward()
+        current().average_gradients(parameters)
         optimizer.step()
         schedule.step()
         losses.append(loss.detach())
         advance()
     encoder.eval()
-    if losses and not torch.isfinite(losses[-1]):
+    if losses and not current().all_true(bool(torch.isfinite(losses[-1]))):
         raise ValueError(
             "Learning features from the images diverged. Try precision='float32', or a recipe with a smaller "
             "encoder_learning_rate."

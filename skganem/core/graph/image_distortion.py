@@ -17,6 +17,7 @@ from torch import Tensor
 from skganem.core.data.batches import map_batches
 from skganem.core.data.dataset import ArrayDataset
 from skganem.core.data.images import downsample
+from skganem.core.runtime.distributed import current
 
 #: How far away a pixel's counterpart may be, along each axis: 1 misses shifted strokes (1.37 instead of 0.92), 3 takes twice
 #: the time. And the radius of the context that is compared, as in the literature.
@@ -56,8 +57,12 @@ def sobel_gradients(x: Tensor) -> Tensor:
 def pairwise_idm(first: IDMGradients, second: IDMGradients, i: Tensor, j: Tensor) -> Tensor:
     """Return the distances (m,) of the images at i (m,) in one data set from those at j (m,) in another."""
     size = CPU_PAIRS if i.device.type == "cpu" else GPU_PAIRS
-    pairs = zip(i.split(size), j.split(size), strict=True)
-    return torch.cat([idm_distance(first[a], second[b]) for a, b in pairs])
+
+    def compare(rows: slice) -> Tensor:
+        pairs = zip(i[rows].split(size), j[rows].split(size), strict=True)
+        return torch.cat([idm_distance(first[a], second[b]) for a, b in pairs])
+
+    return current().map_rows(compare, len(i), size)
 
 
 def idm_distance(a: Tensor, b: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from skganem.core.data.dataset import NO_INDEX, ArrayDataset, row_hashes
 from skganem.core.data.images import smoothed_pixels
 from skganem.core.graph.affinity import jaccard_affinity, neighbor_embeddings, reweight_affinity
 from skganem.core.graph.image_distortion import IDMGradients, pairwise_idm
+from skganem.core.runtime.distributed import current
 
 #: (data set of n samples) -> their coordinates (n, m)
 FeatureMap: TypeAlias = Callable[[ArrayDataset], Tensor]
@@ -58,12 +59,16 @@ def nearest_neighbors(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, 
     distances, indices : Tensor of shape (n, k)
         Nearest first.
     """
-    squares = points.square().sum(1)
-    found = []
-    for block in queries.split(min(QUERY_BLOCK, max(1, MAX_DISTANCES // len(points)))):
-        distances = torch.addmm(squares, block, points.T, beta=1.0, alpha=-2.0).add_(block.square().sum(1, keepdim=True))
-        found.append(distances.topk(k, dim=1, largest=False))
-    return torch.cat([f.values for f in found]).clamp_(min=0).sqrt_(), torch.cat([f.indices for f in found])
+    squares, block_size = points.square().sum(1), min(QUERY_BLOCK, max(1, MAX_DISTANCES // len(points)))
+
+    def search(rows: slice) -> tuple[Tensor, Tensor]:
+        found = []
+        for block in queries[rows].split(block_size):
+            distances = torch.addmm(squares, block, points.T, beta=1.0, alpha=-2.0).add_(block.square().sum(1, keepdim=True))
+            found.append(distances.topk(k, dim=1, largest=False))
+        return torch.cat([f.values for f in found]).clamp_(min=0).sqrt_(), torch.cat([f.indices for f in found])
+
+    return current().map_rows(search, len(queries), block_size)
 
 
 def k_nearest(points: Tensor, k: int) -> Tensor:

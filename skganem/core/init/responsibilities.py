@@ -27,6 +27,7 @@ from skganem.core.graph.partition import optimize_partition
 from skganem.core.graph.spectral import within_cluster_rank
 from skganem.core.init.label_propagation import label_propagation
 from skganem.core.init.regression import regression_responsibilities
+from skganem.core.runtime.distributed import current
 
 #: Samples that are assigned to the nearest center at once, and read at full size at once.
 ASSIGN_BLOCK, READ_BLOCK = 8192, 256
@@ -76,8 +77,8 @@ def graph_responsibilities(spec: InitSpec) -> Tensor:
     if len(spec.labeled_index):
         wanted = torch.arange(len(spec.dataset))
         method = LABEL_METHODS[spec.label_method]
-        return method(spec.graph, spec.dataset, spec.labeled_index, spec.labels, spec.n_clusters, wanted)
-    return init_from_partition(spec.graph, spec.n_clusters, spec.seed, spec.dataset.has_directions)
+        return current().on_first(method, spec.graph, spec.dataset, spec.labeled_index, spec.labels, spec.n_clusters, wanted)
+    return current().on_first(init_from_partition, spec.graph, spec.n_clusters, spec.seed, spec.dataset.has_directions)
 
 
 def propagated_responsibilities(
