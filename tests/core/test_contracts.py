@@ -158,7 +158,9 @@ def augmentations():
     yield "warp of gray images", ImageWarp(), GRAY
     yield "warp of color images", ImageWarp(), COLOR
     rows = dataset_of(np.random.default_rng(0).normal(size=(30, *ROWS)))
-    yield "mixup of rows", NeighborMixup(rows, (torch.arange(30)[:, None] + torch.arange(1, 4)) % 30), ROWS
+    neighbors = (torch.arange(30)[:, None] + torch.arange(1, 4)) % 30
+    yield "mixup of rows", NeighborMixup(rows, neighbors), ROWS
+    yield "mixup of rows, some values dropped", NeighborMixup(rows, neighbors, dropout=0.5), ROWS
 
 
 @pytest.mark.parametrize(("augment", "shape"), [a[1:] for a in augmentations()], ids=[a[0] for a in augmentations()])

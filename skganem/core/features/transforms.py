@@ -148,16 +148,25 @@ class NeighborMixup:
         Positions of each row's nearest neighbors in `dataset`.
     reach : float, default=1.0
         The part of the way is uniform in [0, reach].
+    dropout : float, default=0.0
+        The part of a row's values that are set to 0; the others are made larger by as much.
     """
 
-    def __init__(self, dataset: ArrayDataset, neighbors: Tensor, reach: float = 1.0) -> None:
-        self.dataset, self.neighbors, self.reach = dataset, neighbors.to(dataset.device), reach
+    def __init__(self, dataset: ArrayDataset, neighbors: Tensor, reach: float = 1.0, dropout: float = 0.0) -> None:
+        self.dataset, self.neighbors, self.reach, self.dropout = dataset, neighbors.to(dataset.device), reach, dropout
         some = torch.linspace(0, len(dataset) - 1, min(len(dataset), N_MEASURED), dtype=torch.float64).long().unique()
         gaps = dataset.get_batch(neighbors[some, -1]) - dataset.get_batch(some)
         self.noise = float(gaps.norm(dim=1).median()) / math.sqrt(gaps.shape[1]) / 2
 
     def __call__(self, x: Tensor, index: Tensor | None, rng: torch.Generator) -> Tensor:
         """Return a changed copy of rows x (b, d)."""
+        moved = self._move(x, index, rng)
+        if not self.dropout:
+            return moved
+        kept = torch.rand(x.shape, generator=rng, device=rng.device) >= self.dropout
+        return moved * kept / (1 - self.dropout)
+
+    def _move(self, x: Tensor, index: Tensor | None, rng: torch.Generator) -> Tensor:
         if index is None:
             return x + self.noise * torch.randn(x.shape, generator=rng, device=rng.device)
         picks = torch.randint(self.neighbors.shape[1], (len(x),), generator=rng, device=rng.device)
