@@ -5,6 +5,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, ClusterMixin, TransformerMixin
 from sklearn.cluster import HDBSCAN, KMeans, SpectralClustering
 from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -193,7 +194,26 @@ def spreading(seed):
     return LabelSpreading(kernel="knn", n_neighbors=7)
 
 
+class LabeledOnly(ClassifierMixin, BaseEstimator):
+    """A classifier that learns from the labeled samples alone."""
+
+    def __init__(self, classifier):
+        self.classifier = classifier
+
+    def fit(self, X, y):
+        """Learn from the rows whose y is not -1."""
+        self.classifier.fit(X[y != -1], y[y != -1])
+        self.classes_ = self.classifier.classes_
+        return self
+
+    def predict(self, X):
+        """Return the classes of rows."""
+        return self.classifier.predict(X)
+
+
 CLASSIFIERS = {
+    "LogisticRegression": lambda seed: LabeledOnly(LogisticRegression(max_iter=1000)),
+    "SVC": lambda seed: LabeledOnly(SVC()),
     "LabelSpreading": spreading,
     "SelfTraining(SVC)": self_training,
     "PCA + LabelSpreading": lambda seed: make_pipeline(PCA(100, random_state=seed), spreading(seed)),

@@ -12,7 +12,7 @@ import time
 import warnings
 
 import numpy as np
-from data import ATTRIBUTES, faces, fashion, mnist, named, svhn, typefaces
+from data import ATTRIBUTES, faces, fashion, mnist, named, photo_features, svhn, typefaces
 from report import add_changes, append, changes, machine, over_attributes, parsed, parser, peak_memory, read, table
 from rivals import CLASSIFIERS, TAKES_IMAGES
 from sklearn.datasets import load_digits
@@ -69,6 +69,13 @@ def letters_100(draw):
     return X[:10_000], hide(y[:10_000], 10, np.random.default_rng(draw)), X[10_000:], y[10_000:]
 
 
+def photo_features_100(draw):
+    """Return half of the photographs' ImageNet features with 10 labels a class, and the other half to test on."""
+    rng = np.random.default_rng(draw)
+    X, y = photo_features(draw)
+    return development(X, y, len(y) // 2, 10, rng)
+
+
 def svhn_1000(draw):
     """Return the house numbers' digits with 100 labels of each, and those of other photographs to test on."""
     data = svhn()
@@ -120,6 +127,7 @@ DATA = {
     "mnist-60k-100": mnist_with(10, 60_000),
     "mnist-60k-1000": mnist_with(100, 60_000),
     "letters-100": letters_100,
+    "photo-features-100": photo_features_100,
     "svhn-1000": svhn_1000,
     **{f"celeba-100/{attribute}": celeba_100(attribute, 64) for attribute in ATTRIBUTES},
     **{f"celeba-32-100/{attribute}": celeba_100(attribute, 32) for attribute in ATTRIBUTES},

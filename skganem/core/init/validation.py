@@ -23,12 +23,14 @@ MIN_ACCURACY = 0.2
 def select_label_method(
     graph: NeighborGraph, dataset: ArrayDataset, labeled_index: Tensor, labels: Tensor, n_clusters: int
 ) -> str | None:
-    """Return by which of `LABEL_METHODS` labels are to reach other samples, the first unless another predicts more labels.
+    """Return by which of `LABEL_METHODS` labels are to reach other samples, as cross-validation has it.
 
     None if the graph misleads. Labels that are held out are then predicted badly by propagation: where samples of a class are
     not each other's neighbors, as faces with glasses are not, propagated labels are wrong more often than not. The E-net
-    unlearns them more slowly than it learns from the labeled samples alone. For rows, one of the methods must also predict as
-    many labels as kernel ridge regression does from the labeled rows alone, less one.
+    unlearns them more slowly than it learns from the labeled samples alone.
+
+    Images have propagation alone. Rows have regression, unless propagation predicts as many labels more as their difference's
+    standard error. The better one must also predict as many labels as kernel ridge regression does without the graph, less one.
 
     Parameters
     ----------
@@ -43,18 +45,19 @@ def select_label_method(
     folds = cross_validation_folds(labels) if n_clusters > 1 else []
     if not folds:
         return "propagation"
-    true, n_right = torch.cat([labels[fold] for fold in folds]), {}
+    true, right = torch.cat([labels[fold] for fold in folds]), {}
     for name, method in LABEL_METHODS.items():
         w = cross_val_predict(method, graph, dataset, labeled_index, labels, n_clusters, folds)
         if name == "propagation" and chance_corrected_accuracy(w, true) < MIN_ACCURACY:
             return None
         if graph.has_images:
             return "propagation"
-        n_right[name] = int((w.argmax(dim=1) == true).sum())
-    best = max(n_right, key=lambda name: n_right[name])
+        right[name] = (w.argmax(dim=1) == true).int()
+    gain = right["propagation"] - right["regression"]
+    best = "propagation" if gain.sum() >= gain.abs().sum().sqrt() else "regression"
     rows = dataset.get_batch(labeled_index).cpu()
     without_graph = torch.cat([KernelRidge(rows[~f], labels[~f], n_clusters).predict(rows[f]).argmax(dim=1) for f in folds])
-    return best if n_right[best] >= (without_graph == true).sum() - 1 else None  # one label is chance
+    return best if right[best].sum() >= (without_graph == true).sum() - 1 else None  # one label is chance
 
 
 def stratified_order(labeled_index: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
