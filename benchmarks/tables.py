@@ -10,7 +10,7 @@ RESULTS = Path(__file__).parent / "results"
 LEFT_OUT = ("mnist-dev", "letters-dev", "svhn-dev", "celeba-32-dev", "digits-few")
 #: Methods that are made of the default's networks, and the commits whose default is the present one.
 OURS = ("GAN-EM", "SimCLR", "supervised network")
-PRESENT = {"9e6bd8b", "13e7918", "8c60507"}
+PRESENT = {"9e6bd8b", "13e7918", "8c60507", "8b43429"}
 #: Data of the same samples for each seed: fits of several seeds are what restarts in one fit would be.
 SAME = ("mnist-10k", "mnist-60k", "fashion-10k", "letters", "digits", "digits-rows", "optdigits", "optdigits-rows")
 RESTARTS = (1, 2, 3, 5)
