@@ -174,3 +174,26 @@ def test_development_data_are_training_images_alone_and_changed_recipes_are_name
     (record,) = benchmark.read(out)
     assert record["method"] == "GAN-EM generated_weight=0 max_iter=1"
     assert record["data"] == "svhn-dev-1000"
+
+
+def test_samples_are_judged_by_distance_density_and_coverage(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    samples = importlib.import_module("samples")
+    rng = np.random.default_rng(0)
+    real, other = rng.normal(size=(2, 500, 4))
+    assert samples.frechet_distance(real, real) == pytest.approx(0, abs=1e-6)
+    assert samples.frechet_distance(real, real + 3) == pytest.approx(4 * 9)
+    assert samples.frechet_distance(np.zeros((3, 2)), np.array([[-1, 0], [1, 0], [0, 0]])) == pytest.approx(1)
+    density, coverage = samples.density_and_coverage(real, other)
+    assert 0.8 < density < 1.2
+    assert coverage > 0.9
+    assert samples.density_and_coverage(real, real[:5].repeat(100, axis=0))[1] < 0.2
+    assert samples.density_and_coverage(real, real + 100) == (0, 0)
+
+
+def test_each_cluster_stands_for_a_class(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    samples = importlib.import_module("samples")
+    y = np.array([0, 0, 0, 1, 1, 2, 2])
+    assert samples.class_of_clusters(np.array([2, 2, 2, 2, 1, 0, 0]), y).tolist() == [2, 1, 0]
+    assert samples.class_of_clusters(np.array([3, 3, 0, 1, 1, 2, 2]), y).tolist() == [0, 1, 2, 0]
